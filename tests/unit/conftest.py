@@ -1,0 +1,7 @@
+"""Settings of all unit tests."""
+
+from hypothesis import settings
+
+# How long an example takes says something of the machine's load, not of the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
