@@ -1,0 +1,1 @@
+"""The kernel as typed functions. Knows nothing of containers."""

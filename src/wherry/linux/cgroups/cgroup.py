@@ -1,0 +1,268 @@
+"""One cgroup in all hierarchies of the host, behind one interface for v1, v2 and both."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from wherry.errors import KernelError
+from wherry.linux.cgroups import (
+    cpu,
+    cpuacct,
+    cpuset,
+    devices,
+    freezer,
+    hugetlb,
+    io,
+    memory,
+    network,
+    pids,
+    rdma,
+)
+from wherry.linux.cgroups.cpu import Throttling
+from wherry.linux.cgroups.cpuacct import CpuUsage
+from wherry.linux.cgroups.files import Setting, reader, table, write, write_all
+from wherry.linux.cgroups.io import IoStats
+from wherry.linux.cgroups.layout import Layout, discover
+from wherry.linux.cgroups.memory import MemoryStats
+from wherry.linux.cgroups.pids import PidsStats
+
+_SETTINGS_V1 = {
+    memory.NAME: memory.settings_v1,
+    cpu.NAME: cpu.settings_v1,
+    cpuset.NAME: cpuset.settings,
+    pids.NAME: pids.settings,
+    devices.NAME: devices.settings_v1,
+    io.NAME_V1: io.settings_v1,
+    hugetlb.NAME: hugetlb.settings_v1,
+    rdma.NAME: rdma.settings,
+    network.NAME_CLASS: network.class_settings,
+    network.NAME_PRIORITY: network.priority_settings,
+}
+_SETTINGS_V2 = {
+    memory.NAME: memory.settings_v2,
+    cpu.NAME: cpu.settings_v2,
+    cpuset.NAME: cpuset.settings,
+    pids.NAME: pids.settings,
+    io.NAME_V2: io.settings_v2,
+    hugetlb.NAME: hugetlb.settings_v2,
+    rdma.NAME: rdma.settings,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CgroupStats:
+    """All counters of one cgroup."""
+
+    cpu: CpuUsage
+    throttling: Throttling
+    memory: MemoryStats
+    pids: PidsStats
+    io: IoStats
+
+
+class Cgroup:
+    """The cgroup ``path`` ("/wherry/<id>"), in every hierarchy of ``layout``."""
+
+    def __init__(self, path: str, layout: Layout | None = None) -> None:
+        self.path = "/" + path.strip("/")
+        self.layout = layout or discover()
+
+    def directory(self, controller: str) -> str | None:
+        """The directory that holds ``controller``'s files; None where the host has it not."""
+        point = self.layout.v1_mount(controller)
+        if point is None and controller in self.layout.controllers:
+            point = self.layout.unified
+        return point + self.path if point else None
+
+    @property
+    def unified(self) -> str | None:
+        """The directory in the v2 tree."""
+        return self.layout.unified + self.path if self.layout.unified else None
+
+    def directories(self) -> list[str]:
+        """The directory in each hierarchy."""
+        return [point + self.path for point in self.layout.hierarchies()]
+
+    def exists(self) -> bool:
+        """Whether it is there in any hierarchy."""
+        return any(os.path.isdir(directory) for directory in self.directories())
+
+    def create(self) -> None:
+        """Make the directories; those that are there already are used."""
+        cpuset_point = self.layout.v1_mount("cpuset")
+        for point in self.layout.hierarchies():
+            if point == self.layout.unified:
+                self._create_v2(point)
+                continue
+            directory = point
+            for part in self.path.strip("/").split("/"):
+                parent, directory = directory, f"{directory}/{part}"
+                if _make_directory(directory) and point == cpuset_point:
+                    cpuset.inherit_v1(parent, directory)
+
+    def _create_v2(self, point: str) -> None:
+        directory = point
+        for part in self.path.strip("/").split("/"):
+            _delegate(directory)
+            directory = f"{directory}/{part}"
+            _make_directory(directory)
+
+    def apply(self, resources: Mapping[str, Any]) -> None:
+        """Set ``linux.resources`` of an OCI spec."""
+        for name, point in self.layout.v1:
+            settings = _SETTINGS_V1.get(name)
+            if settings:
+                write_all(point + self.path, settings(resources))
+        if self.unified:
+            for name in self.layout.controllers:
+                if name in _SETTINGS_V2 and not self.layout.v1_mount(name):
+                    write_all(self.unified, _SETTINGS_V2[name](resources))
+            if resources.get("devices") and not self.layout.v1_mount(devices.NAME):
+                devices.attach_v2(self.unified, devices.rules(resources))
+            extra = resources.get("unified") or {}
+            write_all(self.unified, [Setting(key, value) for key, value in extra.items()])
+
+    def add(self, pid: int) -> None:
+        """Move a process (all its threads) in."""
+        for directory in self.directories():
+            write(directory, "cgroup.procs", str(pid))
+
+    def freeze(self) -> None:
+        """Stop every process until `thaw`."""
+        self._set_frozen(True)
+
+    def thaw(self) -> None:
+        """Let every process go on."""
+        self._set_frozen(False)
+
+    def _set_frozen(self, frozen: bool) -> None:
+        v1 = self.directory(freezer.NAME)
+        if v1:
+            freezer.set_frozen_v1(v1, frozen)
+        elif self.unified:
+            freezer.set_frozen_v2(self.unified, frozen)
+
+    def frozen(self) -> bool:
+        """Whether the cgroup is frozen now."""
+        v1 = self.directory(freezer.NAME)
+        if v1:
+            return (reader(v1)("freezer.state") or "").strip() in ("FROZEN", "FREEZING")
+        return (
+            bool(table(reader(self.unified)("cgroup.events")).get("frozen"))
+            if (self.unified)
+            else False
+        )
+
+    def pids(self) -> list[int]:
+        """All processes in it and below it."""
+        found: set[int] = set()
+        for directory in self._populated_directories():
+            for below, _, _ in os.walk(directory):
+                content = reader(below)("cgroup.procs") or ""
+                found.update(int(pid) for pid in content.split())
+        return sorted(found)
+
+    def _populated_directories(self) -> list[str]:
+        preferred = self.directory(pids.NAME) or self.directory(freezer.NAME) or self.unified
+        return [preferred] if preferred else self.directories()[:1]
+
+    def kill(self) -> None:
+        """SIGKILL to every process in it and below it."""
+        if self.unified and os.path.exists(f"{self.unified}/cgroup.kill"):
+            with contextlib.suppress(KernelError):
+                write(self.unified, "cgroup.kill", "1")
+        for _ in range(10):
+            left = self.pids()
+            if not left:
+                return
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            v1 = self.directory(freezer.NAME)
+            if v1 and self.frozen():
+                with contextlib.suppress(KernelError):
+                    freezer.set_frozen_v1(v1, False)
+            time.sleep(0.001)
+
+    def stats(self) -> CgroupStats:
+        """Read all counters."""
+        read = {name: reader(point + self.path) for name, point in self.layout.v1}
+        v2 = reader(self.unified) if self.unified else lambda name: None
+
+        def of(name: str) -> tuple[bool, Any]:
+            return (True, read[name]) if name in read else (False, v2)
+
+        first, read_cpuacct = of(cpuacct.NAME)
+        second, read_cpu = of(cpu.NAME)
+        third, read_memory = of(memory.NAME)
+        fourth, read_io = of(io.NAME_V1)
+        return CgroupStats(
+            cpu=cpuacct.usage_v1(read_cpuacct) if first else cpuacct.usage_v2(read_cpuacct),
+            throttling=cpu.throttling_v1(read_cpu) if second else cpu.throttling_v2(read_cpu),
+            memory=memory.stats_v1(read_memory) if third else memory.stats_v2(read_memory),
+            pids=pids.stats(of(pids.NAME)[1]),
+            io=io.stats_v1(read_io) if fourth else io.stats_v2(read_io),
+        )
+
+    def oom_kills(self) -> int:
+        """How many of its processes the OOM killer took."""
+        v1 = self.layout.v1_mount(memory.NAME)
+        if v1:
+            return memory.oom_kills_v1(reader(v1 + self.path))
+        return memory.oom_kills_v2(reader(self.unified)) if self.unified else 0
+
+    def remove(self) -> None:
+        """Remove it and what was made below it; processes must have ended."""
+        for directory in self.directories():
+            _remove_tree(directory)
+
+
+def _make_directory(directory: str) -> bool:
+    try:
+        os.mkdir(directory, 0o755)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise KernelError("create cgroup", directory, error.errno or 0) from error
+    return True
+
+
+def _delegate(directory: str) -> None:
+    """Offer every controller of a v2 directory to its children."""
+    read = reader(directory)
+    enabled = set((read("cgroup.subtree_control") or "").split())
+    missing = [n for n in (read("cgroup.controllers") or "").split() if n not in enabled]
+    if not missing:
+        return
+    try:
+        write(directory, "cgroup.subtree_control", " ".join(f"+{name}" for name in missing))
+    except KernelError:
+        # One controller may refuse (a real-time task outside the root); the others must work.
+        for name in missing:
+            with contextlib.suppress(KernelError):
+                write(directory, "cgroup.subtree_control", f"+{name}")
+
+
+def _remove_tree(directory: str) -> None:
+    deadline = time.monotonic() + 5
+    while True:
+        try:
+            os.rmdir(directory)
+            return
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                raise KernelError("remove cgroup", directory, error.errno or 0) from error
+        children = [entry.path for entry in os.scandir(directory) if entry.is_dir()]
+        for child in children:
+            _remove_tree(child)
+        if not children:
+            time.sleep(0.001)  # the last task is still being reaped
