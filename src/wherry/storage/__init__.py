@@ -1,0 +1,1 @@
+"""Blobs by digest, layers, and the storage drivers that mount them."""

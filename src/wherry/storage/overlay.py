@@ -1,0 +1,195 @@
+"""The overlay driver: layers below, an upper directory for each container, joined by overlayfs.
+
+``<directory>/<container>/{upper,work,merged}``; see overlayfs.rst in the kernel's documentation.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+
+from wherry.errors import Conflict, KernelError, NotFound
+from wherry.linux import mountinfo, mounts
+from wherry.linux.root import OverlayRoot, Root
+from wherry.storage import merged
+from wherry.storage.archive.writer import tar_tree
+from wherry.storage.driver import Change, StorageDriver, disk_usage, remove_tree
+
+
+class OverlayDriver(StorageDriver):
+    """Roots by overlayfs of the kernel, with ``userxattr``."""
+
+    name = "overlay"
+    shown = "overlay2"
+    marks: frozenset[str] = frozenset()
+    """Names that the implementation puts into upper directories for itself."""
+
+    @classmethod
+    def unusable(cls, directory: str) -> str:
+        """Tries a mount: only the kernel knows whether this file system can carry an overlay."""
+        with tempfile.TemporaryDirectory(prefix=".probe-", dir=directory) as probe:
+            paths = [os.path.join(probe, name) for name in ("lower", "upper", "work", "merged")]
+            for path in paths:
+                os.mkdir(path)
+            try:
+                _mount([paths[0]], paths[1], paths[2], paths[3])
+            except KernelError as error:
+                return str(error)
+            mounts.unmount(paths[3], mounts.MNT_DETACH)
+        return ""
+
+    def status(self) -> list[tuple[str, str]]:
+        """Docker's overlay2 shows the same pairs."""
+        return [
+            ("Backing Filesystem", _file_system(self._directory)),
+            ("Supports d_type", "true"),
+            ("Using metacopy", "false"),
+            ("Native Overlay Diff", "true"),
+            ("userxattr", "true"),
+        ]
+
+    def _path(self, container: str, name: str = "") -> str:
+        return os.path.join(self._directory, container, name) if name else os.path.join(
+            self._directory, container
+        )  # fmt: skip
+
+    def create(self, container: str, layers: Sequence[str], size: int | None = None) -> None:
+        """See the base class."""
+        if size is not None:
+            raise Conflict(
+                f"storage option size={size}: the overlay driver cannot limit a directory's size"
+                f" on {_file_system(self._directory)}"
+            )
+        final, temporary = self._path(container), self._path("." + container)
+        if os.path.exists(final):
+            raise Conflict(f"container {container} already has a root file system")
+        remove_tree(temporary)
+        upper = os.path.join(temporary, "upper")
+        try:
+            os.makedirs(upper, mode=0o755)
+            os.mkdir(os.path.join(temporary, "work"), 0o700)
+            os.mkdir(os.path.join(temporary, "merged"), 0o700)
+            if layers:  # the mount shows the upper directory's owner and mode as the root's
+                found = os.stat(self._layer_path(layers[-1]))
+                os.chown(upper, found.st_uid, found.st_gid)
+                os.chmod(upper, stat.S_IMODE(found.st_mode))
+            os.rename(temporary, final)
+        except OSError as error:
+            remove_tree(temporary)
+            raise KernelError("create root of container", final, error.errno or 5) from error
+
+    def root(self, container: str, layers: Sequence[str]) -> Root:
+        """See the base class."""
+        return self.parts(container, layers)
+
+    def parts(self, container: str, layers: Sequence[str]) -> OverlayRoot:
+        """The directories that make the root; NotFound when the container has none."""
+        upper = self._path(container, "upper")
+        if not os.path.isdir(upper):
+            raise NotFound(f"container {container} has no root file system")
+        return OverlayRoot(self._lowers(layers), upper, self._path(container, "work"))
+
+    def _lowers(self, layers: Sequence[str]) -> tuple[str, ...]:
+        # A layer may occur twice (two steps that made the same files); overlayfs refuses that, and
+        # the upper occurrence hides all of the lower one.
+        return tuple(dict.fromkeys(self._layer_path(layer) for layer in reversed(layers)))
+
+    @contextmanager
+    def mounted(self, container: str, layers: Sequence[str]) -> Iterator[str]:
+        """See the base class."""
+        root = self.parts(container, layers)
+        target = tempfile.mkdtemp(prefix="merged-", dir=self._path(container))
+        lowers = list(root.lowers) or [self._path(container, "merged")]
+        try:
+            _mount(lowers, root.upper, root.work, target)
+            try:
+                yield target
+            finally:
+                mounts.unmount(target, mounts.MNT_DETACH)
+        finally:
+            os.rmdir(target)
+
+    def changes(self, container: str, layers: Sequence[str]) -> Iterator[Change]:
+        """See the base class."""
+        root = self.parts(container, layers)
+        yield from _changes(root.upper, root.lowers, "/", self.marks)
+
+    def diff(self, container: str, layers: Sequence[str]) -> Iterator[bytes]:
+        """See the base class."""
+        return tar_tree(self.parts(container, layers).upper, whiteouts=True)
+
+    def usage(self, container: str) -> int:
+        """See the base class."""
+        return disk_usage(self._path(container, "upper"))
+
+    def remove(self, container: str) -> None:
+        """See the base class."""
+        final, temporary = self._path(container), self._path("." + container)
+        if os.path.isdir(final):
+            for name in os.listdir(final):
+                if name.startswith("merged-"):  # left by a crash
+                    with suppress(KernelError):
+                        mounts.unmount(os.path.join(final, name), mounts.MNT_DETACH)
+            remove_tree(temporary)
+            os.rename(final, temporary)
+        remove_tree(temporary)
+
+    def take_upper(self, container: str) -> str | None:
+        """See the base class."""
+        return self._path(container, "upper")
+
+    def graph_data(self, container: str, layers: Sequence[str]) -> dict[str, str]:
+        """The pairs of Docker's overlay2."""
+        return {
+            "LowerDir": ":".join(self._lowers(layers)),
+            "MergedDir": self._path(container, "merged"),
+            "UpperDir": self._path(container, "upper"),
+            "WorkDir": self._path(container, "work"),
+        }
+
+
+def _mount(lowers: Sequence[str], upper: str, work: str, target: str) -> None:
+    """Mount by descriptors: the options of mount(2) must fit into one page."""
+    with ExitStack() as stack:
+
+        def short(path: str) -> str:
+            descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY)
+            stack.callback(os.close, descriptor)
+            return f"/proc/self/fd/{descriptor}"
+
+        lower = ":".join(short(path) for path in lowers)
+        options = f"lowerdir={lower},upperdir={short(upper)},workdir={short(work)},userxattr"
+        mounts.mount("overlay", target, "overlay", 0, options)
+
+
+def _changes(
+    upper: str, lowers: Sequence[str], path: str, marks: frozenset[str]
+) -> Iterator[Change]:
+    """Compare a directory of the upper tree with the merged directory below it."""
+    below = merged.children(lowers) if lowers else {}
+    found = sorted(os.scandir(upper), key=lambda entry: entry.name)
+    entries = [entry for entry in found if entry.name not in marks]
+    if merged.is_opaque(upper) or len(entries) < len(found):
+        kept = {entry.name for entry in entries}
+        for name in sorted(below.keys() - kept):
+            yield Change("D", path + name)
+    for entry in entries:
+        inner = below.get(entry.name)
+        full = path + entry.name
+        if merged.is_whiteout(entry.stat(follow_symlinks=False)):
+            if inner:
+                yield Change("D", full)
+            continue
+        yield Change("C" if inner else "A", full)
+        if entry.is_dir(follow_symlinks=False):
+            deeper = inner if inner and stat.S_ISDIR(os.lstat(inner[0]).st_mode) else ()
+            yield from _changes(entry.path, deeper, full + "/", marks)
+
+
+def _file_system(path: str) -> str:
+    """The file system that holds ``path``, named as Docker names it."""
+    kind = mountinfo.of_path(path).kind
+    return "extfs" if kind in ("ext2", "ext3", "ext4") else kind

@@ -1,0 +1,104 @@
+"""The state store: one SQLite file in WAL mode, shared by the rooms above.
+
+Each room owns its tables and brings its own migrations; one state change is one transaction.
+A commit survives the death of the process at any moment (https://sqlite.org/wal.html).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from wherry.errors import Conflict
+
+
+class StateDB:
+    """A connection that threads may share; transactions are serialised by a lock."""
+
+    def __init__(self, path: str) -> None:
+        """Open or create the store at ``path`` (``:memory:`` for tests)."""
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._connection.row_factory = sqlite3.Row
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            self._connection.execute(f"PRAGMA {pragma}")
+        self._connection.execute(
+            "CREATE TABLE IF NOT EXISTS schema_version"
+            " (room TEXT PRIMARY KEY, version INTEGER NOT NULL)"
+        )
+
+    def migrate(self, room: str, migrations: Sequence[str]) -> None:
+        """Bring the tables of ``room`` up to date.
+
+        ``migrations[n]`` is the SQL script that leads from version n to n+1; landed scripts are
+        never edited. Raises Conflict when the file was written by a newer Wherry.
+        """
+        row = self.one("SELECT version FROM schema_version WHERE room = ?", (room,))
+        version = row["version"] if row else 0
+        if version > len(migrations):
+            raise Conflict(
+                f"open state store: the {room} tables have version {version}, this Wherry knows"
+                f" up to {len(migrations)}; use the newer Wherry that wrote them"
+            )
+        for number, script in enumerate(migrations[version:], start=version + 1):
+            with self.transaction() as db:
+                for statement in script.split(";"):
+                    if statement.strip():
+                        db.execute(statement)
+                db.execute("INSERT OR REPLACE INTO schema_version VALUES (?, ?)", (room, number))
+
+    @contextmanager
+    def transaction(self, *, volatile: bool = False) -> Iterator[sqlite3.Connection]:
+        """One atomic change; nested use joins the outer transaction.
+
+        A ``volatile`` change survives the death of the process but may be lost, whole, in a power
+        cut: right for what describes running processes, and no disk is waited for.
+        """
+        with self._lock:
+            if self._depth:
+                yield self._connection
+                return
+            if volatile:
+                with self._waiting_for_no_disk(), self.transaction() as db:
+                    yield db
+                return
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._depth += 1
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                # A full disk ends the transaction in some cases and leaves it open in others.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+            finally:
+                self._depth -= 1
+
+    @contextmanager
+    def _waiting_for_no_disk(self) -> Iterator[None]:
+        self._connection.execute("PRAGMA synchronous=NORMAL")
+        try:
+            yield
+        finally:
+            self._connection.execute("PRAGMA synchronous=FULL")
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        """All rows of a SELECT."""
+        with self._lock:
+            return self._connection.execute(sql, parameters).fetchall()
+
+    def one(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Row | None:
+        """The first row of a SELECT, or None."""
+        with self._lock:
+            row: sqlite3.Row | None = self._connection.execute(sql, parameters).fetchone()
+            return row
+
+    def close(self) -> None:
+        """Close the connection; the file is complete at any time before, too."""
+        with self._lock:
+            self._connection.close()
