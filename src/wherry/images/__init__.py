@@ -1,0 +1,1 @@
+"""References, manifests, configs, history, tags, archives."""
