@@ -1,0 +1,1 @@
+"""``wherry-oci``: the runtime as an OCI command line for other engines."""
