@@ -1,0 +1,59 @@
+"""A registry's refusals as Wherry's kinds of failure, in the words that clients know.
+
+Registries answer ``{"errors": [{"code", "message", "detail"}]}`` (OCI distribution-spec,
+"Error Codes").
+"""
+
+from __future__ import annotations
+
+import json
+
+from wherry.errors import Forbidden, NotFound, Unauthorized, Unavailable, WherryError
+
+
+class TooManyRequests(WherryError):
+    """The registry limits requests (429), and waiting did not help."""
+
+
+def from_answer(status: int, body: bytes, what: str) -> WherryError:
+    """The failure for an answer; ``what`` says what was attempted, on what."""
+    code, message = _first_error(body)
+    said = f"{code.lower().replace('_', ' ')}: {message}" if code else message
+    text = f"{what}: {said}" if said else f"{what}: the registry answered {status}"
+    if status == 401:
+        return Unauthorized(text)
+    if status == 403:
+        return Forbidden(text)
+    if status == 404:
+        return NotFound(text)
+    if status == 429:
+        return TooManyRequests(f"toomanyrequests: {text}")
+    if status >= 500:
+        return Unavailable(text)
+    return WherryError(text)
+
+
+def _first_error(body: bytes) -> tuple[str, str]:
+    try:
+        error = json.loads(body)["errors"][0]
+        return str(error.get("code", "")), str(error.get("message", ""))
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        return "", ""
+
+
+def pull_denied(familiar_name: str) -> NotFound:
+    """What people see when a repository is private or not there: the two are not told apart."""
+    return NotFound(
+        f"pull access denied for {familiar_name}, repository does not exist or may require"
+        " 'docker login': denied: requested access to the resource is denied"
+    )
+
+
+def push_denied(cause: WherryError) -> Forbidden:
+    """What people see who may not push; the registry's own words follow."""
+    return Forbidden(f"denied: requested access to the resource is denied ({cause})")
+
+
+def manifest_unknown(reference: str) -> NotFound:
+    """What people see when a tag or digest is not there."""
+    return NotFound(f"manifest for {reference} not found: manifest unknown: manifest unknown")
