@@ -1,0 +1,1 @@
+"""Network drivers, address management, firewall, published ports, DNS."""

@@ -1,0 +1,155 @@
+"""Keeps the kernel's firewall equal to the desired state, also when others flush it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
+
+from wherry.errors import KernelError, WherryError
+from wherry.network import conntrack, firewall, nft
+from wherry.network.firewall import Fence, Publication, RoutedPort, State
+
+_log = logging.getLogger(__name__)
+_SETTLE = 0.2  # seconds that a flush and what follows it may take
+
+
+class Guard:
+    """The desired state and its transactions; all but ``watch`` run in the firewall's thread."""
+
+    def __init__(self, table: str) -> None:
+        self._table = table
+        self._writers = nft.Writers()
+        self._applied = State()
+        self._fences: dict[str, Fence] = {}
+        self._ports: dict[str, frozenset[Publication]] = {}
+        self._routed: dict[str, frozenset[RoutedPort]] = {}
+        self._watch: nft.Watch | None = None
+        self._repair: asyncio.Task[None] | None = None
+
+    @property
+    def state(self) -> State:
+        """What the table shall contain."""
+        return State(
+            frozenset(self._fences.values()),
+            frozenset().union(*self._ports.values()),
+            frozenset().union(*self._routed.values()),
+        )
+
+    def set_network(self, network: str, fence: Fence | None) -> None:
+        """Put a network's bridge behind the fence, or take it out."""
+        if self._fences.get(network) == fence:
+            return
+        if fence is None:
+            self._fences.pop(network, None)
+        else:
+            self._fences[network] = fence
+        self._apply(replace(self._applied, fences=frozenset(self._fences.values())))
+
+    def set_container(
+        self,
+        container: str,
+        ports: frozenset[Publication],
+        routed: frozenset[RoutedPort] = frozenset(),
+    ) -> None:
+        """Publish exactly these ports of a container."""
+        old_ports = self._ports.pop(container, frozenset())
+        old_routed = self._routed.pop(container, frozenset())
+        if ports:
+            self._ports[container] = ports
+        if routed:
+            self._routed[container] = routed
+        self._apply(
+            State(
+                self._applied.fences,
+                self._applied.publications - old_ports | ports,
+                self._applied.routed - old_routed | routed,
+            )
+        )
+
+    def publishes(self, container: str) -> bool:
+        """Whether there is anything to close for a container."""
+        return container in self._ports or container in self._routed
+
+    def close(self, containers: Iterable[str]) -> None:
+        """Publish nothing of these containers any more, in one transaction.
+
+        The kernel takes some ten milliseconds for a deletion, for one element or many.
+        """
+        state = self._applied
+        for container in containers:
+            ports = self._ports.pop(container, frozenset())
+            routed = self._routed.pop(container, frozenset())
+            state = State(state.fences, state.publications - ports, state.routed - routed)
+        self._apply(state)
+
+    def load(
+        self,
+        fences: dict[str, Fence],
+        ports: dict[str, frozenset[Publication]],
+        routed: dict[str, frozenset[RoutedPort]],
+    ) -> None:
+        """Replace the whole table with this state, in one transaction."""
+        self._fences, self._ports, self._routed = fences, ports, routed
+        self.restore()
+
+    def restore(self) -> None:
+        """Write the whole table anew."""
+        self._writers.register()
+        state = self.state
+        nft.run(firewall.table(self._table, state), "set up firewall")
+        self._applied = state
+
+    def remove(self) -> None:
+        """Take the table out of the kernel."""
+        self._writers.register()
+        nft.run(firewall.remove(self._table), "remove firewall")
+        self._applied = State()
+
+    def _apply(self, state: State) -> None:
+        text = firewall.changes(self._table, self._applied, state)
+        if not text:
+            return
+        changed = self._applied.publications ^ state.publications
+        self._writers.register()
+        try:
+            nft.run(text, "change firewall")
+            self._applied = state
+        except KernelError:
+            # Somebody changed the table underneath: say the whole again.
+            self.restore()
+        conntrack.forget_udp(
+            {(port.address.version, port.host_port) for port in changed if port.protocol == "udp"}
+        )
+
+    def watch(self, run: Callable[[Callable[[], None]], Awaitable[None]]) -> None:
+        """Restore the table whenever somebody else changes it; ``run`` runs in the worker."""
+        self._watch = watch = nft.Watch(self._table, self._writers.__contains__)
+        loop = asyncio.get_running_loop()
+
+        async def repair() -> None:
+            await asyncio.sleep(_SETTLE)
+            try:
+                await run(self.restore)
+                _log.warning("firewall table %s was changed by others: restored", self._table)
+            except WherryError as error:
+                _log.error("firewall table %s was changed by others: %s", self._table, error)
+
+        def heard() -> None:
+            if watch.foreign_change() and (self._repair is None or self._repair.done()):
+                self._repair = loop.create_task(repair())
+
+        loop.add_reader(watch.fileno(), heard)
+
+    async def unwatch(self) -> None:
+        """Stop listening."""
+        if self._watch is not None:
+            asyncio.get_running_loop().remove_reader(self._watch.fileno())
+            self._watch.close()
+            self._watch = None
+        if self._repair is not None:
+            self._repair.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._repair

@@ -1,0 +1,55 @@
+"""Network namespaces of others: enter one for a moment, in the calling thread only.
+
+setns(2) with CLONE_NEWNET moves one thread. What is opened inside (netlink sockets, listening
+sockets) keeps belonging to that namespace, so the stay is a few microseconds.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from wherry.errors import KernelError
+
+_CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def open_namespace(pid: int) -> int:
+    """A descriptor of the network namespace of process ``pid``.
+
+    Raises KernelError when the process is gone.
+    """
+    path = f"/proc/{pid}/ns/net"
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise KernelError("open network namespace", path, error.errno or 0) from error
+
+
+@contextmanager
+def entered(namespace_fd: int) -> Iterator[None]:
+    """Be inside a network namespace; must be left in the thread that entered.
+
+    Raises KernelError when the namespace may not be entered. A thread that cannot come home
+    must not live on in a foreign namespace: that ends the process.
+    """
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _setns(namespace_fd)
+        try:
+            yield
+        finally:
+            try:
+                _setns(home)
+            except KernelError:  # pragma: no cover - the kernel has no reason to refuse
+                os.abort()
+    finally:
+        os.close(home)
+
+
+def _setns(fd: int) -> None:
+    if _libc.setns(fd, _CLONE_NEWNET) != 0:
+        raise KernelError("enter network namespace", f"descriptor {fd}", ctypes.get_errno())
