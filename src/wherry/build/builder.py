@@ -1,0 +1,262 @@
+"""The builder of an engine: contexts in, images out, and the care of what it keeps."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import posixpath
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+from typing import BinaryIO
+
+from wherry.build import fetch, solver
+from wherry.build.backend import Backend, Emit
+from wherry.build.cache import Step, StepCache
+from wherry.build.cachemounts import CacheMounts
+from wherry.build.context import TarTree, copy_decompressed
+from wherry.build.copystep import EmptyTree
+from wherry.build.dockerfile import Dockerfile, parse
+from wherry.build.errors import DockerfileError
+from wherry.build.lint import Finding, lint
+from wherry.build.progress import Output
+from wherry.build.request import BuildRequest
+from wherry.build.solver import Built
+from wherry.build.trees import Kind, Tree, normalise, resolve
+from wherry.dockerignore import read_patterns
+from wherry.errors import InvalidParameter
+from wherry.filepath import BadPattern
+from wherry.storage.statedb import StateDB
+
+DEFAULT_DOCKERFILE = "Dockerfile"
+_MAX_DOCKERFILE = 8 << 20
+_ARCHIVE_TYPES = (
+    "application/x-tar",
+    "application/tar",
+    "application/gzip",
+    "application/x-gzip",
+    "application/x-bzip2",
+    "application/x-xz",
+    "application/zstd",
+    "application/octet-stream",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CacheRecord:
+    """One thing that the builder keeps; times are unix seconds, sizes bytes."""
+
+    id: str
+    kind: str
+    description: str
+    in_use: bool
+    shared: bool
+    size: int
+    created: float
+    used: float
+    uses: int
+
+
+class Builder:
+    """Builds images; one for each engine."""
+
+    def __init__(self, backend: Backend, db: StateDB) -> None:
+        self._backend = backend
+        self._cache = StepCache(db)
+        self._mounts = CacheMounts(db, f"{backend.directory}/caches")
+        self._db = db
+        self._clean()
+
+    def _clean(self) -> None:
+        """Remove what interrupted builds left."""
+        for entry in os.scandir(self._backend.directory):
+            if entry.name != "caches":
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                else:
+                    os.unlink(entry.path)
+
+    async def build(
+        self, request: BuildRequest, body: BinaryIO | None, remote: str, emit: Emit
+    ) -> Built | None:
+        """Build from a context in ``body`` (a tar archive, compressed or not) or at ``remote``.
+
+        Returns None when only a check was asked for. Raises InvalidParameter (DockerfileError
+        among them), CommandFailed, and what the engine raises.
+        """
+        output = Output(emit, quiet=request.quiet)
+        async with AsyncExitStack() as resources:
+            context = await self._context(body, remote, resources)
+            name, dockerfile_tree = request.dockerfile, context
+            if isinstance(context, fetch.RemoteFile):  # a lone Dockerfile
+                content, name = await asyncio.to_thread(_read, context, context.path), "Dockerfile"
+                tree: Tree = EmptyTree()
+            else:
+                name, content = await asyncio.to_thread(
+                    _find_dockerfile, dockerfile_tree, request.dockerfile
+                )
+                await asyncio.to_thread(_ignore, context, name)
+                tree = context
+            dockerfile = parse(content, name)
+            _check_syntax(dockerfile)
+            if request.check:
+                _report(lint(dockerfile, request.arguments), dockerfile, output)
+                return None
+            return await solver.build(
+                self._backend, self._cache, self._mounts, request, dockerfile, tree, output
+            )
+
+    async def _context(self, body: BinaryIO | None, remote: str, resources: AsyncExitStack) -> Tree:
+        directory = self._backend.directory
+        if not remote or remote == "client-session":
+            if body is None:
+                raise InvalidParameter("build needs a context: the request has no body")
+            source = body
+        elif fetch.is_git(remote):
+            return await fetch.git_tree(remote, directory, resources)
+        elif fetch.is_remote(remote):
+            file = await fetch.http_file(remote, directory, resources)
+            media_type = file.content_type.partition(";")[0].strip().lower()
+            with file.open(file.path) as content:
+                archive = await asyncio.to_thread(fetch.begins_archive, content)
+            if not archive:
+                if media_type in _ARCHIVE_TYPES[:-1]:
+                    raise InvalidParameter(f"{remote} is no tar archive")
+                return file
+            source = resources.enter_context(file.open(file.path))
+        else:
+            raise InvalidParameter(f"remote is not a git or http(s) address: {remote}")
+        free = shutil.disk_usage(directory).free
+        spool = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115  closed with the others
+        resources.callback(spool.close)
+        await asyncio.to_thread(copy_decompressed, source, spool, free)
+        spool.seek(0)
+        return await asyncio.to_thread(TarTree, spool)
+
+    # What is kept ------------------------------------------------------------------------
+
+    def usage(self) -> list[CacheRecord]:
+        """Everything that the builder keeps, least recently used first."""
+        records = [_record(step) for step in self._cache.all() if step.layer]
+        for name, size, made, used, busy in self._mounts.usage():
+            records.append(
+                CacheRecord(
+                    name, "exec.cachemount", f"cache mount {name}", busy, False, size, made, used, 0
+                )
+            )
+        return sorted(records, key=lambda record: record.used)
+
+    def prune(
+        self,
+        *,
+        until: float | None = None,
+        keep_bytes: int = 0,
+        wanted: Callable[[CacheRecord], bool] = lambda _: True,
+    ) -> tuple[list[str], int]:
+        """Forget steps and cache mounts; returns their ids and the bytes that were freed.
+
+        ``until``: only what was last used before that time. ``keep_bytes``: the most recently
+        used that fit are kept. What a running build uses stays.
+        """
+        kept = 0
+        doomed: list[CacheRecord] = []
+        for record in reversed(self.usage()):
+            fits = kept + record.size <= keep_bytes
+            young = until is not None and record.used >= until
+            if record.in_use or young or (keep_bytes and fits) or not wanted(record):
+                kept += record.size
+                continue
+            doomed.append(record)
+        for record in doomed:
+            if record.kind == "exec.cachemount":
+                self._mounts.remove(record.id)
+        keys = [record.id for record in doomed if record.kind != "exec.cachemount"]
+        if not keep_bytes and until is None:
+            layered = set(keys)
+            configuration = [step.key for step in self._cache.all() if not step.layer]
+            self._cache.remove([*layered, *configuration])
+        else:
+            self._cache.remove(keys)
+        self._backend.release_layers(f"build:{key}" for key in keys)
+        return [record.id for record in doomed], sum(record.size for record in doomed)
+
+
+def _record(step: Step) -> CacheRecord:
+    return CacheRecord(
+        step.key,
+        "regular",
+        step.description,
+        False,
+        False,
+        step.size,
+        step.used - step.seconds if not step.uses else step.used,
+        step.used,
+        step.uses,
+    )
+
+
+def _find_dockerfile(tree: Tree, wanted: str) -> tuple[str, bytes]:
+    """Its name and content; ``dockerfile`` is tried when none was named."""
+    names = [wanted] if wanted else [DEFAULT_DOCKERFILE, DEFAULT_DOCKERFILE.lower()]
+    for name in names:
+        found = resolve(tree, normalise(name))
+        entry = tree.entry(found) if found is not None else None
+        if found is not None and entry is not None and entry.kind is Kind.FILE:
+            if entry.size > _MAX_DOCKERFILE:
+                raise DockerfileError("it is larger than 8 MiB", file=name)
+            content = _read(tree, found)
+            if not content:
+                raise InvalidParameter(f"the Dockerfile ({name}) cannot be empty")
+            return posixpath.normpath(name), content
+    raise InvalidParameter(f"Cannot locate specified Dockerfile: {names[0]}")
+
+
+def _read(tree: Tree, path: str) -> bytes:
+    with tree.open(path) as file:
+        return file.read(_MAX_DOCKERFILE + 1)
+
+
+def _ignore(tree: Tree, dockerfile: str) -> None:
+    """Apply the file's own ignore file, or that of the context.
+
+    A client has filtered already; contexts from elsewhere come whole.
+    """
+    if not isinstance(tree, TarTree):
+        return
+    for name in (f"{dockerfile}.dockerignore", ".dockerignore"):
+        entry = tree.entry(name)
+        if entry is not None and entry.kind is Kind.FILE and entry.size <= _MAX_DOCKERFILE:
+            patterns = read_patterns(_read(tree, name).decode("utf-8", "surrogateescape"))
+            try:
+                tree.exclude(patterns)
+            except (BadPattern, ValueError) as error:
+                raise InvalidParameter(f"error reading {name}: {error}") from None
+            return
+
+
+def _check_syntax(dockerfile: Dockerfile) -> None:
+    """Other front ends than Dockerfiles are programs in images; those are not run."""
+    syntax = dockerfile.directives.syntax.partition(" ")[0]
+    name = syntax.rpartition("/")[2].partition(":")[0].partition("@")[0]
+    if syntax and not name.startswith("dockerfile"):
+        raise InvalidParameter(f"unsupported syntax {syntax}: only docker/dockerfile is known")
+
+
+def _report(findings: Iterable[Finding], dockerfile: Dockerfile, output: Output) -> None:
+    count = 0
+    for finding in findings:
+        count += 1
+        output.text(
+            f"WARNING: {finding.rule} - {finding.url}\n{finding.message}\n"
+            f"{dockerfile.file}:{finding.line}\n\n"
+        )
+        shown = asdict(finding) | {"description": finding.description, "url": finding.url}
+        output.aux({"lint": shown})
+    noun = "warning" if count == 1 else "warnings"
+    output.text(
+        f"Check complete, {count} {noun} have been found!\n"
+        if count
+        else "Check complete, no warnings found.\n"
+    )

@@ -1,0 +1,302 @@
+"""A build context that came as a tar stream: kept as one file, read through an index.
+
+Nothing is unpacked: COPY takes files straight from the archive into the layer, and links inside
+the context can lead nowhere else. ``unpack`` makes real files for the few uses that need them.
+"""
+
+from __future__ import annotations
+
+import bz2
+import io
+import lzma
+import os
+import shutil
+import tarfile
+import zlib
+from collections.abc import Iterable
+from typing import IO, BinaryIO
+
+import zstandard
+from isal import igzip
+
+from wherry.build.trees import (
+    Entry,
+    Kind,
+    Tree,
+    TreeError,
+    content_digest,
+    normalise,
+    walk,
+)
+from wherry.dockerignore import Matcher
+from wherry.errors import InvalidParameter
+
+_CHUNK = 1 << 18
+_MAGIC = {
+    b"\x1f\x8b\x08": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
+_KINDS = {
+    tarfile.REGTYPE: Kind.FILE,
+    tarfile.AREGTYPE: Kind.FILE,
+    tarfile.CONTTYPE: Kind.FILE,
+    tarfile.SYMTYPE: Kind.SYMLINK,
+    tarfile.CHRTYPE: Kind.CHARACTER,
+    tarfile.BLKTYPE: Kind.BLOCK,
+    tarfile.DIRTYPE: Kind.DIRECTORY,
+    tarfile.FIFOTYPE: Kind.FIFO,
+}
+_XATTR = "SCHILY.xattr."
+_DECODE_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError)
+
+
+def compression(head: bytes) -> str:
+    """The name of the compression that the first bytes show; empty for none."""
+    return next((name for magic, name in _MAGIC.items() if head.startswith(magic)), "")
+
+
+def decompressed(stream: BinaryIO) -> IO[bytes]:
+    """``stream`` without its compression, whichever it has."""
+    buffered = io.BufferedReader(_Raw(stream), _CHUNK)
+    match compression(buffered.peek(6)[:6]):
+        case "gzip":
+            unzipped: IO[bytes] = igzip.open(buffered, "rb")  # type: ignore[no-untyped-call]
+            return unzipped
+        case "bzip2":
+            return bz2.BZ2File(buffered)
+        case "xz":
+            return lzma.LZMAFile(buffered)
+        case "zstd":
+            reader = zstandard.ZstdDecompressor().stream_reader(buffered, read_across_frames=True)
+            return io.BufferedReader(reader, _CHUNK)
+    return buffered
+
+
+def copy_decompressed(source: BinaryIO, destination: IO[bytes], limit: int) -> int:
+    """Copy; returns the number of bytes. Raises InvalidParameter beyond ``limit`` bytes."""
+    total = 0
+    try:
+        stream = decompressed(source)
+        while chunk := stream.read(_CHUNK):
+            total += len(chunk)
+            if total > limit:
+                raise InvalidParameter(
+                    f"read build context: it is larger than {limit} bytes when decompressed"
+                )
+            destination.write(chunk)
+    except _DECODE_ERRORS as error:
+        raise InvalidParameter(f"read build context: {error}") from None
+    return total
+
+
+class TarTree:
+    """The tree of files in an uncompressed tar archive (a seekable file)."""
+
+    def __init__(self, archive: IO[bytes], *, max_entries: int = 5_000_000) -> None:
+        """Read the index. Raises InvalidParameter when ``archive`` is no sound tar archive."""
+        self._archive = archive
+        self._entries: dict[str, Entry] = {"": Entry(Kind.DIRECTORY, 0o755)}
+        self._offsets: dict[str, int] = {}
+        self._digests: dict[str, str] = {}
+        self._children: dict[str, set[str]] = {"": set()}
+        try:
+            self._read_index(max_entries)
+        except (tarfile.TarError, ValueError, OverflowError, OSError) as error:
+            raise InvalidParameter(f"read build context: {error}") from None
+
+    def _read_index(self, max_entries: int) -> None:
+        position = -1
+        count = 0
+        with tarfile.open(fileobj=self._archive, mode="r:", errorlevel=1) as archive:
+            for member in archive:
+                count += 1
+                archive.members = []  # type: ignore[attr-defined]  # keep no second index
+                if member.offset <= position or member.size < 0 or count > max_entries:
+                    raise ValueError("malformed archive")
+                position = member.offset
+                self._add(member)
+
+    def _add(self, member: tarfile.TarInfo) -> None:
+        path = normalise(member.name)
+        if member.type == tarfile.LNKTYPE:
+            target = normalise(member.linkname)
+            if target not in self._offsets:
+                raise ValueError(f"hard link {member.name} leads to no file")
+            self._insert(path, self._entries[target])
+            self._offsets[path] = self._offsets[target]
+            return
+        kind = _KINDS.get(member.type)
+        if kind is None:
+            return  # a global header, or something that is no file
+        xattrs = {
+            name.removeprefix(_XATTR): value.encode("utf-8", "surrogateescape")
+            for name, value in member.pax_headers.items()
+            if name.startswith(_XATTR)
+        }
+        entry = Entry(
+            kind,
+            member.mode & 0o7777,
+            member.uid,
+            member.gid,
+            member.size if kind is Kind.FILE else 0,
+            int(member.mtime * 1_000_000_000),
+            member.linkname if kind is Kind.SYMLINK else "",
+            (member.devmajor, member.devminor) if kind in (Kind.CHARACTER, Kind.BLOCK) else (0, 0),
+            xattrs,
+        )
+        self._insert(path, entry)
+        if kind is Kind.FILE:
+            self._offsets[path] = member.offset_data
+
+    def _insert(self, path: str, entry: Entry) -> None:
+        old = self._entries.get(path)
+        if old is not None and old.is_directory and not entry.is_directory:
+            self._remove(path)
+        self._entries[path] = entry
+        self._digests.pop(path, None)
+        if entry.is_directory:
+            self._children.setdefault(path, set())
+        while path:
+            parent, _, name = path.rpartition("/")
+            siblings = self._children.setdefault(parent, set())
+            if name in siblings:
+                return
+            siblings.add(name)
+            known = self._entries.get(parent)
+            if known is None or not known.is_directory:
+                self._entries[parent] = Entry(Kind.DIRECTORY, 0o755)
+                self._offsets.pop(parent, None)
+            path = parent
+
+    def _remove(self, path: str) -> None:
+        for name in self._children.pop(path, set()):
+            self._remove(f"{path}/{name}" if path else name)
+        self._entries.pop(path, None)
+        self._offsets.pop(path, None)
+        parent, _, name = path.rpartition("/")
+        if path:
+            self._children.get(parent, set()).discard(name)
+
+    def entry(self, path: str) -> Entry | None:
+        """See `trees.Tree`."""
+        return self._entries.get(path)
+
+    def children(self, path: str) -> list[str]:
+        """See `trees.Tree`."""
+        return sorted(self._children.get(path, ()))
+
+    def open(self, path: str) -> io.BufferedReader:
+        """See `trees.Tree`."""
+        entry = self._entries.get(path)
+        offset = self._offsets.get(path)
+        if entry is None or offset is None:
+            raise TreeError(f"open {path}: no such file in the build context")
+        buffer = max(1, min(entry.size, _CHUNK))
+        return io.BufferedReader(_Slice(self._archive.fileno(), offset, entry.size), buffer)
+
+    def digest(self, path: str) -> str:
+        """See `trees.Tree`; computed once."""
+        known = self._digests.get(path)
+        if known is None:
+            with self.open(path) as file:
+                known = self._digests[path] = content_digest(file)
+        return known
+
+    def subtree(self, path: str) -> TarTree:
+        """Make the directory ``path`` the root. Raises InvalidParameter when it is none."""
+        root = normalise(path)
+        entry = self._entries.get(root)
+        if entry is None or not entry.is_directory:
+            raise InvalidParameter(f"build context has no directory {path}")
+        if not root:
+            return self
+        inside = root + "/"
+        for name in [name for name in self._entries if not name.startswith(inside)]:
+            self._entries.pop(name)
+        cut = len(inside)
+        self._entries = {name[cut:]: value for name, value in self._entries.items()}
+        self._entries[""] = entry
+        self._offsets = {n[cut:]: v for n, v in self._offsets.items() if n.startswith(inside)}
+        below = {n[cut:]: v for n, v in self._children.items() if n.startswith(inside)}
+        self._children = {**below, "": self._children[root]}
+        self._digests = {}
+        return self
+
+    def exclude(self, patterns: Iterable[str]) -> None:
+        """Drop what the patterns of a ``.dockerignore`` leave out.
+
+        Directories stay while something in them stays.
+        """
+        matcher = Matcher(patterns)
+        for path in sorted(self._entries, reverse=True):
+            if path and matcher.excludes(path) and not self._children.get(path):
+                self._remove(path)
+
+    def close(self) -> None:
+        """Close the archive."""
+        self._archive.close()
+
+
+class _Slice(io.RawIOBase):
+    """A part of a file; does not move the file's own position."""
+
+    def __init__(self, fd: int, offset: int, size: int) -> None:
+        self._fd = fd
+        self._offset = offset
+        self._end = offset + size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        wanted = min(len(buffer), self._end - self._offset)
+        data = os.pread(self._fd, wanted, self._offset)
+        if wanted and not data:
+            raise TreeError("read build context: the archive ends within a file")
+        buffer[: len(data)] = data
+        self._offset += len(data)
+        return len(data)
+
+
+class _Raw(io.RawIOBase):
+    """Any object with ``read`` as a raw stream."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def unpack(tree: Tree, path: str, directory: str) -> None:
+    """Make real files of the directory at ``path`` in the empty host directory ``directory``.
+
+    Only names that the tree itself lists are written, each below a directory made here.
+    """
+    made = {path: directory}
+    for below in walk(tree, path):
+        entry = tree.entry(below)
+        parent, _, name = below.rpartition("/")
+        if entry is None or name in ("", ".", ".."):
+            continue
+        where = f"{made[parent]}/{name}"
+        if entry.is_directory:
+            os.mkdir(where, 0o755)
+            made[below] = where
+        elif entry.kind is Kind.SYMLINK:
+            os.symlink(entry.target, where)
+        elif entry.kind is Kind.FILE:
+            with tree.open(below) as source, open(where, "xb") as file:
+                shutil.copyfileobj(source, file, _CHUNK)
+        else:
+            continue
+        if entry.kind is not Kind.SYMLINK:
+            os.chmod(where, entry.mode)
+        os.utime(where, ns=(entry.mtime, entry.mtime), follow_symlinks=False)

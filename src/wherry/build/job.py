@@ -1,0 +1,148 @@
+"""What the steps of one build share."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from wherry.build.backend import Backend
+from wherry.build.cache import StepCache, step_key
+from wherry.build.cachemounts import CacheMounts
+from wherry.build.progress import Lane, Output
+from wherry.build.request import BuildRequest
+from wherry.build.state import StageState
+from wherry.build.trees import Tree
+
+SourceFinder = Callable[[str, int, int], Awaitable[Tree]]
+"""(name, index of the stage that asks, line) → the files that ``--from=name`` means."""
+_NANOSECONDS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a step stands: in which stage of which build, and which line it is."""
+
+    name: str
+    stage: int
+    line: int
+    cached: bool  # whether the cache may be used
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a layer step made."""
+
+    layer: str
+    size: int = 0
+
+
+@dataclass(eq=False)
+class Job:
+    """One build: its request, its context, where results come from and go to."""
+
+    backend: Backend
+    cache: StepCache
+    mounts: CacheMounts
+    request: BuildRequest
+    context: Tree
+    output: Output
+    protect: Callable[[str], None]
+    resources: AsyncExitStack
+    find_source: SourceFinder
+    _locks: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+
+    @property
+    def clamp(self) -> int | None:
+        """The latest time that a file of a new layer may have, in nanoseconds."""
+        epoch = self.request.epoch
+        return None if epoch is None else epoch * _NANOSECONDS
+
+    def now(self) -> str:
+        """The time for new steps, as in image configurations."""
+        if self.request.epoch is not None:
+            moment = datetime.datetime.fromtimestamp(self.request.epoch, datetime.UTC)
+            return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+        nanoseconds = time.time_ns()
+        moment = datetime.datetime.fromtimestamp(nanoseconds // _NANOSECONDS, datetime.UTC)
+        return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds % _NANOSECONDS:09d}Z"
+
+    def file_time(self) -> int:
+        """The mtime of new directories, in nanoseconds."""
+        return time.time_ns() if self.clamp is None else self.clamp
+
+    async def step(
+        self,
+        state: StageState,
+        lane: Lane,
+        place: Place,
+        facts: Mapping[str, Any],
+        created_by: str,
+        make: Callable[[], Awaitable[Made]] | None,
+    ) -> StageState:
+        """Take a step from the cache or make it; without ``make`` it has no layer."""
+        key = step_key(facts)
+        async with self._locks[key]:
+            known = self.cache.find(key, self.backend.has_layer) if place.cached else None
+            if known:
+                if known.layer:
+                    self.protect(known.layer)
+                lane.arrow("Using cache")
+                self._explain(lane, place, facts, True, [], known.seconds, known.size)
+                return state.recorded(created_by, known.created, known.layer)
+            reasons = self.cache.explain(place.name, facts) if self.request.explain else []
+            if not place.cached:
+                reasons = ["the cache was not to be used"]
+            began = time.monotonic()
+            made = await make() if make else Made("")
+            seconds = time.monotonic() - began
+            created = self.now()
+            if made.layer:
+                self.protect(made.layer)
+                self.backend.hold_layer(f"build:{key}", made.layer)
+            self.cache.store(
+                key,
+                place.name,
+                facts,
+                kind="layer" if made.layer else "config",
+                layer=made.layer,
+                created=created,
+                size=made.size,
+                seconds=seconds,
+                description=created_by,
+            )
+            self._explain(lane, place, facts, False, reasons, seconds, made.size)
+            return state.recorded(created_by, created, made.layer)
+
+    def _explain(
+        self,
+        lane: Lane,
+        place: Place,
+        facts: Mapping[str, Any],
+        cached: bool,
+        reasons: list[str],
+        seconds: float,
+        size: int,
+    ) -> None:
+        if self.request.explain:
+            facts_shown = {
+                "line": place.line,
+                "instruction": facts["instruction"],
+                "cached": cached,
+                "reasons": reasons,
+                "seconds": round(seconds, 6),
+                "size": size,
+            }
+            lane.emit({"aux": {"explain": facts_shown}})
+            if not cached:
+                lane.arrow(f"Not cached: {'; '.join(reasons)} ({seconds:.2f}s, {size} bytes)")
+
+
+def layers_digest(layers: tuple[str, ...]) -> str:
+    """What stands for a stack of layers in the facts of a step."""
+    return step_key({"layers": layers})[:32]

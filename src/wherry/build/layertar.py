@@ -1,0 +1,60 @@
+"""A planned layer as a tar stream: sorted, with nothing that depends on the day or the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from wherry.build.copying import Item
+from wherry.build.trees import Kind
+from wherry.storage.archive import header
+from wherry.storage.archive.header import BLOCK
+from wherry.storage.archive.writer import END
+
+_CHUNK = 1 << 18
+
+
+def layer_tar(items: Iterable[Item]) -> Iterator[bytes]:
+    """The tar stream of ``items``, which come parents first."""
+    for item in items:
+        yield _header(item)
+        if item.entry.kind is Kind.FILE:
+            yield from _content(item)
+    yield END
+
+
+def _header(item: Item) -> bytes:
+    entry = item.entry
+    name = item.path.encode("utf-8", "surrogateescape")
+    if entry.is_directory:
+        name += b"/"
+    return header.pack(
+        header.Entry(
+            name,
+            entry.kind.value.encode(),
+            entry.mode,
+            entry.uid,
+            entry.gid,
+            entry.size,
+            entry.mtime,
+            link=entry.target.encode("utf-8", "surrogateescape"),
+            major=entry.device[0],
+            minor=entry.device[1],
+            xattrs=tuple(sorted(entry.xattrs.items())),
+        )
+    )
+
+
+def _content(item: Item) -> Iterator[bytes]:
+    """Exactly as many bytes as the header says, whatever happens to the file meanwhile."""
+    size = left = item.entry.size
+    if item.tree is None:
+        yield item.data
+        left = 0
+    elif left:
+        with item.tree.open(item.source) as file:
+            while left:
+                piece = file.read(min(left, _CHUNK)) or bytes(min(left, _CHUNK))
+                left -= len(piece)
+                yield piece
+    if size % BLOCK:
+        yield bytes(-size % BLOCK)

@@ -1,0 +1,93 @@
+"""The builder's output in the classic form that clients show and parse.
+
+Stages may run side by side; the output of one is held back until those before it are through,
+so that the text reads as if they had run one after another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from wherry.build.backend import Emit
+
+_SHORT = 12
+
+
+def short(image_id: str) -> str:
+    """An id as people see it."""
+    return image_id.rpartition(":")[2][:_SHORT]
+
+
+class Output:
+    """The output of a whole build; ``quiet`` leaves only what comes at the end."""
+
+    def __init__(self, emit: Emit, *, quiet: bool = False) -> None:
+        self.emit = emit
+        self.quiet = quiet
+        self._lanes: list[Lane] = []
+
+    def lane(self) -> Lane:
+        """The place for the next stage's output."""
+        lane = Lane(self)
+        self._lanes.append(lane)
+        self.advance()
+        return lane
+
+    def advance(self) -> None:
+        """Let the first unfinished lane speak."""
+        for lane in self._lanes:
+            lane.release()
+            if not lane.finished:
+                return
+
+    def text(self, text: str) -> None:
+        """Text that is no stage's."""
+        if not self.quiet:
+            self.emit({"stream": text})
+
+    def aux(self, value: Mapping[str, Any]) -> None:
+        """A machine-readable fact; told in any case."""
+        self.emit({"aux": value})
+
+
+class Lane:
+    """The output of one stage."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._held: list[Mapping[str, Any]] | None = []
+        self.finished = False
+
+    def emit(self, item: Mapping[str, Any]) -> None:
+        """Pass an object on, now or when it is this lane's turn."""
+        if self._output.quiet:
+            return
+        if self._held is None:
+            self._output.emit(item)
+        else:
+            self._held.append(item)
+
+    def text(self, text: str) -> None:
+        """Text as it is."""
+        self.emit({"stream": text})
+
+    def step(self, number: int, total: int, instruction: str) -> None:
+        """A step begins."""
+        self.text(f"Step {number}/{total} : {instruction}")
+        self.text("\n")
+
+    def arrow(self, text: str) -> None:
+        """A line of the step."""
+        self.text(f" ---> {text}\n")
+
+    def release(self) -> None:
+        """From now on output is passed on at once."""
+        held, self._held = self._held, None
+        for item in held or ():
+            self._output.emit(item)
+
+    def finish(self) -> None:
+        """Nothing more will come."""
+        self.finished = True
+        self._output.advance()

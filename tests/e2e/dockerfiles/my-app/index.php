@@ -1,0 +1,1 @@
+<?php echo 'MyApp: ', file_get_contents('note.txt'); ?>

@@ -1,0 +1,1 @@
+TEXT = "greetings from a wheel"
