@@ -1,0 +1,1 @@
+"""The domain: containers, exec, health, events, state. No HTTP."""

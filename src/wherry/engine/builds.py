@@ -1,0 +1,100 @@
+"""Building images: the engine's builder, its cache and what clients see of both."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+from wherry.build.backend import Emit
+from wherry.build.builder import Builder, CacheRecord
+from wherry.build.request import BuildRequest
+from wherry.engine.bridging import ThreadReader
+from wherry.engine.building import BuildEngine
+from wherry.engine.containers.services import Services
+from wherry.engine.filters import Filters
+from wherry.engine.images import Images
+from wherry.engine.timestamps import SECOND, parse_moment
+from wherry.storage.statedb import StateDB
+
+View = dict[str, Any]
+PRUNE_FILTERS = frozenset(
+    ("id", "parent", "type", "description", "inuse", "shared", "private", "until", "unused-for")
+)
+
+
+class Builds:
+    """``POST /build`` and its neighbours."""
+
+    def __init__(self, services: Services, images: Images, db: StateDB) -> None:
+        self._services = services
+        self._builder = Builder(BuildEngine(services, images), db)
+
+    async def build(
+        self,
+        request: BuildRequest,
+        context: AsyncIterator[bytes] | None,
+        *,
+        remote: str = "",
+        emit: Emit,
+    ) -> None:
+        """Build an image; what happens goes to ``emit``, the image's id and names among it."""
+        body: Any = ThreadReader(context) if context is not None else None
+        await self._builder.build(request, body, remote, emit)
+
+    async def usage(self) -> list[View]:
+        """The ``BuildCache`` of ``GET /system/df``."""
+        records = await asyncio.to_thread(self._builder.usage)
+        return [_view(record) for record in records]
+
+    async def prune(self, *, keep_bytes: int = 0, filters: Filters | None = None) -> View:
+        """Forget what the builder keeps; {"CachesDeleted", "SpaceReclaimed"}."""
+        wanted = (filters or Filters()).allow(PRUNE_FILTERS)
+        until = _until(wanted)
+        deleted, size = await asyncio.to_thread(
+            lambda: self._builder.prune(
+                until=until,
+                keep_bytes=keep_bytes,
+                wanted=lambda record: _matches(record, wanted),
+            )
+        )
+        self._services.events.publish("builder", "prune", "", {"reclaimed": str(size)})
+        return {"CachesDeleted": deleted, "SpaceReclaimed": size}
+
+
+def _until(filters: Filters) -> float | None:
+    for name in ("until", "unused-for"):
+        for value in filters.values.get(name, ()):
+            return parse_moment(value, time.time_ns()) / SECOND
+    return None
+
+
+def _matches(record: CacheRecord, filters: Filters) -> bool:
+    return (
+        filters.prefix("id", record.id)
+        and filters.exact("type", record.kind)
+        and (not filters.get("description") or record.description in filters.get("description"))
+        and filters.flag("inuse", record.in_use) == record.in_use
+        and filters.flag("shared", record.shared) == record.shared
+        and filters.flag("private", not record.shared) != record.shared
+    )
+
+
+def _view(record: CacheRecord) -> View:
+    return {
+        "ID": record.id,
+        "Type": record.kind,
+        "Description": record.description,
+        "InUse": record.in_use,
+        "Shared": record.shared,
+        "Size": record.size,
+        "CreatedAt": _time(record.created),
+        "LastUsedAt": _time(record.used),
+        "UsageCount": record.uses,
+    }
+
+
+def _time(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,179 @@
+"""After a restart: the store, the shims and the kernel are compared and brought to agree."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+from dataclasses import replace
+
+from wherry.engine.containers import end, health, remove, restart, start
+from wherry.engine.containers.container import Container
+from wherry.engine.containers.services import Services, log
+from wherry.engine.spec.build import SpecInput
+from wherry.errors import KernelError, NotFound, WherryError
+from wherry.linux.cgroups import Cgroup, discover
+from wherry.runtime.client import Shim
+
+
+async def adopt(services: Services) -> None:
+    """Take all containers of the store over, with those that run and those that have ended.
+
+    What belongs to no container goes away. Raises KernelError for what cannot be repaired.
+    """
+    for record, state in services.store.all():
+        services.add(Container(record, state))
+    await _end_strangers(services)
+    living = [container for container in services if container.state.alive]
+    shims = dict(
+        zip(living, await asyncio.gather(*(_connect(services, one) for one in living)), strict=True)
+    )
+    running = {one.id: shim.pid for one, shim in shims.items() if shim and shim.state == "running"}
+    await services.networks.reconcile(running)
+    await asyncio.to_thread(services.volumes.reconcile, list(services.containers), list(running))
+    await asyncio.to_thread(_sweep, services)
+    for container in services:
+        await _settle(services, container, shims.get(container))
+    for container in services:
+        _start_again(services, container)
+
+
+async def _connect(services: Services, container: Container) -> Shim | None:
+    try:
+        return await Shim.connect(services.socket(container.id))
+    except WherryError:
+        return None
+
+
+async def _settle(services: Services, container: Container, shim: Shim | None) -> None:
+    """Bring one container's state to what is really there."""
+    status = container.state.status
+    if status in ("removing", "dead"):
+        await _finish_removal(services, container)
+    elif container.state.alive:
+        if shim is not None and shim.state == "running":
+            _take(services, container, shim)
+            return
+        async with container.lock:
+            container.shim = shim
+            if shim is not None and shim.state == "stopped":
+                ended = await shim.wait()
+            else:
+                ended = await asyncio.to_thread(end.lost, services, container)
+            await end.ended(services, container, ended)
+    else:
+        container.log_complete.set()
+        if status == "restarting":
+            container.delay = restart.FIRST_DELAY
+            end.restart_later(services, container)
+        elif container.record.host.auto_remove and status == "exited":
+            end.remove_later(services, container)
+
+
+def _take(services: Services, container: Container, shim: Shim) -> None:
+    record = container.record
+    frozen = Cgroup(services.cgroup(record)).frozen()
+    status = container.state.status
+    if frozen != (status == "paused"):
+        services.set_state(container, container.state.to("paused" if frozen else "running"))
+    container.shim = shim
+    container.state = replace(container.state, pid=shim.pid)
+    container.spec = SpecInput(
+        config=record.config,
+        host=record.host,
+        args=record.args,
+        first_id=record.first_id,
+        ulimits=services.config.ulimits,
+        no_new_privileges=services.config.no_new_privileges,
+        last_capability=services.facts.last_capability,
+    )
+    end.watch(services, container, shim)
+    health.begin(services, container)
+
+
+async def _finish_removal(services: Services, container: Container) -> None:
+    try:
+        await remove.take_apart(services, container, volumes=False)
+    except (WherryError, OSError) as error:
+        log.error("remove container %s: %s", container.id, error)
+        container.state = replace(container.state, status="dead", error=str(error))
+        return
+    services.forget(container)
+    container.removed = True
+
+
+def _start_again(services: Services, container: Container) -> None:
+    """Start what its restart policy wants to run whenever the engine does."""
+    state, policy = container.state, container.record.host.restart_policy
+    if state.status != "exited" or container.removed:
+        return
+    if not restart.wanted_at_opening(
+        policy, state.exit_code, state.restart_count, stopped_by_user=state.stopped_by_user
+    ):
+        return
+
+    async def begin() -> None:
+        try:
+            await start.start(services, container)
+        except WherryError as error:
+            log.error("start container %s: %s", container.id, error)
+
+    services.spawn(begin(), f"starting container {container.id}")
+
+
+async def _end_strangers(services: Services) -> None:
+    """Shims of containers that the store does not know or not as running: started in vain."""
+    folder = os.path.join(services.config.exec_root, "shims")
+    for name in os.listdir(folder):
+        container = services.containers.get(name.removesuffix(".sock"))
+        path = os.path.join(folder, name)
+        if container is not None and container.state.alive:
+            continue
+        try:
+            shim = await Shim.connect(path)
+            await shim.delete()
+        except (NotFound, WherryError):
+            pass
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+def _sweep(services: Services) -> None:
+    """Folders, roots, cgroups and mounts of containers that are not in the store."""
+    known = services.containers
+    folder = os.path.join(services.config.data_root, "containers")
+    for name in os.listdir(folder):
+        if name not in known:
+            shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
+    for name in services.layers.driver.containers():
+        if name not in known:
+            services.layers.remove_root(name)
+    shared = os.path.join(services.config.exec_root, "shm")
+    for name in os.listdir(shared) if os.path.isdir(shared) else ():
+        container = known.get(name)
+        if container is None or not container.state.alive:
+            with contextlib.suppress(KernelError, OSError):
+                _unmount(os.path.join(shared, name))
+    parent = services.config.cgroup_parent or services.instance.cgroup_parent
+    alive = {container.id for container in services if container.state.alive}
+    for point in discover().hierarchies():
+        base = f"{point}/{parent.strip('/')}"
+        for name in os.listdir(base) if os.path.isdir(base) else ():
+            if len(name) == 64 and name not in alive and os.path.isdir(f"{base}/{name}"):
+                _remove_cgroup(f"/{parent.strip('/')}/{name}")
+
+
+def _unmount(path: str) -> None:
+    if os.path.ismount(path):
+        from wherry.linux import mounts
+
+        mounts.unmount(path, mounts.MNT_DETACH)
+    os.rmdir(path)
+
+
+def _remove_cgroup(path: str) -> None:
+    cgroup = Cgroup(path)
+    with contextlib.suppress(KernelError):
+        cgroup.kill()
+        cgroup.remove()

@@ -1,0 +1,251 @@
+"""Making a container: the request is checked and completed, then kept."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
+from typing import Any
+
+from wherry.engine import faults, ids
+from wherry.engine.config import rules
+from wherry.engine.config.codec import TEXT, decode, encode, mismatch
+from wherry.engine.config.container import ContainerConfig
+from wherry.engine.config.host import HostConfig
+from wherry.engine.config.limits import check_resources
+from wherry.engine.config.merge import complete_host, merge_image
+from wherry.engine.config.mountpoints import MountPoint, check_duplicates, clean, requested
+from wherry.engine.containers import namespaces, runtimes, volumes
+from wherry.engine.containers.container import Container
+from wherry.engine.containers.record import Record, command_line
+from wherry.engine.containers.services import Services
+from wherry.engine.containers.state import State
+from wherry.engine.spec.security import parse_security_options
+from wherry.errors import Conflict, InvalidParameter, NotFound
+from wherry.images.manifest import parse_platform
+from wherry.images.store import Image
+from wherry.network import requests
+from wherry.runtime.logdrivers import options as log_options
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
+
+
+async def create(
+    services: Services, body: Mapping[str, Any], name: str | None, platform: str | None
+) -> dict[str, Any]:
+    """``POST /containers/create``: {"Id", "Warnings"}.
+
+    Raises InvalidParameter, NotFound (the image), Conflict (the name).
+    """
+    config, host, networking = parse_body(body)
+    chosen = ids.check_name(name) if name else ids.random_name(services.names)
+    image = await _image(services, config.image, platform)
+    if image is not None:
+        config = merge_image(config, decode(ContainerConfig, image.config.run))
+    config, host, warnings = _complete(services, config, host)
+    container_id = ids.new_id()
+    hostname = config.hostname
+    if not hostname and not namespaces.joined_reference(host.network_mode):
+        hostname = os.uname().nodename if host.network_mode == "host" else container_id[:12]
+    record = Record(
+        id=container_id,
+        name=chosen,
+        created=time.time_ns(),
+        image=image.id if image else "",
+        platform="linux",
+        layers=image.layers if image else (),
+        driver=services.layers.driver.name,
+        config=replace(config, hostname=hostname),
+        host=host,
+        args=tuple(command_line(config)),
+        mounts=tuple(_mount_points(services, config, host)),
+        range=_range(services, host),
+    )
+    _reserve(services, chosen)
+    try:
+        container = await _make(services, record, networking)
+    finally:
+        services.reserved.discard(chosen)
+    services.publish(container, "create")
+    return {"Id": container_id, "Warnings": warnings}
+
+
+def parse_body(
+    body: Mapping[str, Any],
+) -> tuple[ContainerConfig, HostConfig, dict[str, Any]]:
+    """The three parts of the request; raises InvalidParameter."""
+    if not body:
+        raise InvalidParameter("config cannot be empty in order to create a container")
+    given = {key.lower(): value for key, value in body.items()}
+    networking = given.get("networkingconfig") or {}
+    if not isinstance(networking, dict):
+        raise mismatch(networking, "CreateRequest.NetworkingConfig", "network.NetworkingConfig")
+    return (
+        decode(ContainerConfig, body),
+        decode(HostConfig, given.get("hostconfig") or {}),
+        networking,
+    )
+
+
+async def _image(services: Services, reference: str, platform: str | None) -> Image | None:
+    if not reference:
+        raise InvalidParameter("no image was given: Image is empty")
+    TEXT.read(reference, "CreateRequest.Image")
+    wanted = parse_platform(platform) if platform else None
+    return await asyncio.to_thread(services.images.resolve, reference, wanted)
+
+
+def _complete(
+    services: Services, config: ContainerConfig, host: HostConfig
+) -> tuple[ContainerConfig, HostConfig, list[str]]:
+    """Check everything that can be checked without doing anything."""
+    rules.check_container(config)
+    rules.check_host(config, host)
+    if not command_line(config):
+        raise InvalidParameter("no command specified")
+    parse_security_options(host.security_opt)
+    runtimes.program(host.runtime or "", services.config.runtimes)
+    limits = services.facts.limits
+    host = complete_host(host, services.config, limits.cgroup_version)
+    host, warnings = check_resources(host, limits)
+    log_options.validate(host.log_config.type, host.log_config.config or {})
+    storage_size(host)
+    for mode in (host.pid_mode, host.ipc_mode):
+        if reference := namespaces.joined_reference(mode):
+            _other(services, reference)
+    if reference := namespaces.joined_reference(host.network_mode):
+        # One that is not there is told at the start: now it would read as a missing image.
+        with suppress(NotFound):
+            host = replace(host, network_mode=f"container:{services.find(reference).id}")
+    return config, host, warnings
+
+
+def storage_size(host: HostConfig) -> int | None:
+    """Bytes of ``--storage-opt size=``, None without; raises InvalidParameter."""
+    for name in host.storage_opt or {}:
+        if name != "size":
+            raise InvalidParameter(f"Unknown option: {name}")
+    text = (host.storage_opt or {}).get("size")
+    if text is None:
+        return None
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise InvalidParameter(f"invalid size: '{text}'")
+    return int(float(match[1]) * 1024 ** " kmgt".index(match[2].lower() or " "))
+
+
+def _range(services: Services, host: HostConfig) -> int | None:
+    own = namespaces.own_user_namespace(
+        host,
+        available=services.facts.user_namespaces,
+        host_only=services.config.userns_host
+        or bool(runtimes.program(host.runtime, services.config.runtimes)),
+    )
+    return services.free_range() if own else None
+
+
+def _mount_points(
+    services: Services, config: ContainerConfig, host: HostConfig
+) -> list[MountPoint]:
+    """What was asked for, what comes from other containers, and the image's volumes."""
+    asked = requested(host.binds, host.mounts, host.tmpfs, host.volume_driver)
+    for point in asked:
+        volumes.check_source(services, point)
+    taken = {point.destination for point in asked}
+    points = list(asked)
+    for text in host.volumes_from or ():
+        for point in _borrowed(services, text):
+            if point.destination not in taken:
+                taken.add(point.destination)
+                points.append(point)
+    for path in config.volumes or ():
+        target = clean(path)
+        if not path.startswith("/"):
+            raise InvalidParameter(f"invalid mount path: '{path}' mount path must be absolute")
+        if target == "/":
+            raise InvalidParameter("invalid specification: destination can't be '/'")
+        if target not in taken:
+            taken.add(target)
+            points.append(
+                MountPoint(
+                    "volume", target, driver=host.volume_driver, copy_up=True, anonymous=True
+                )
+            )
+    check_duplicates(points)
+    return points
+
+
+def _other(services: Services, reference: str) -> Container:
+    """A container that a request names; clients would take NotFound for a missing image."""
+    try:
+        return services.find(reference)
+    except NotFound as error:
+        raise InvalidParameter(str(error)) from None
+
+
+def _borrowed(services: Services, text: str) -> Sequence[MountPoint]:
+    reference, _, mode = text.partition(":")
+    if mode and mode not in ("rw", "ro", "z", "Z", "ro,z", "ro,Z", "rw,z", "rw,Z"):
+        raise InvalidParameter(f"invalid mode: {mode}")
+    donor = _other(services, reference)
+    read_only = "ro" in mode.split(",")
+    return [
+        replace(
+            point,
+            read_write=point.read_write and not read_only,
+            copy_up=False,
+            mode=mode or point.mode,
+            anonymous=False,
+        )
+        for point in donor.record.mounts
+        if point.type in ("bind", "volume")
+    ]
+
+
+def _reserve(services: Services, name: str) -> None:
+    """Keep a name while its container is being made; raises Conflict."""
+    holder = services.names.get(name)
+    if holder is None and name not in services.reserved:
+        services.reserved.add(name)
+        return
+    owner = f'"{holder}"' if holder else "another request"
+    raise Conflict(
+        f'Conflict. The container name "/{name}" is already in use by container {owner}.'
+        " You have to remove (or rename) that container to be able to reuse that name."
+    )
+
+
+async def _make(services: Services, record: Record, networking: Mapping[str, Any]) -> Container:
+    """The effects, each with its undo: network wishes, root, volumes, folder, record."""
+    async with AsyncExitStack() as undo:
+        faults.point("create.reserved")
+        wishes = requests.sandbox_config(
+            record.id, record.name, encode(record.config), encode(record.host), networking
+        )
+        directory = services.directory(record.id)
+        undo.callback(shutil.rmtree, directory, ignore_errors=True)
+        undo.callback(services.layers.remove_root, record.id)
+        await asyncio.to_thread(_make_root, services, record, directory)
+        faults.point("create.rootfs")
+        undo.callback(services.volumes.release, record.id, remove_anonymous=True)
+        record = await volumes.acquire(services, record)
+        container = Container(record, State())
+        with services.store.transaction():
+            services.networks.configure(wishes)
+            services.store.insert(record, container.state)
+        undo.callback(services.networks.forget, record.id)
+        undo.callback(services.store.delete, record.id)
+        faults.point("create.recorded")
+        undo.pop_all()
+    services.add(container)
+    return container
+
+
+def _make_root(services: Services, record: Record, directory: str) -> None:
+    os.mkdir(directory, 0o710)
+    services.layers.create_root(record.id, record.layers, storage_size(record.host))

@@ -1,0 +1,185 @@
+"""Health checks: a command in the container now and then, and what its results mean."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from wherry.engine.config.container import ContainerConfig, HealthConfig
+from wherry.engine.containers.container import Container
+from wherry.engine.containers.services import Services
+from wherry.engine.spec.build import process
+from wherry.engine.timestamps import SECOND, rfc3339
+from wherry.errors import WherryError
+from wherry.runtime.client import AttachRequest, Shim
+
+Status = Literal["none", "starting", "healthy", "unhealthy"]
+
+_INTERVAL = 30 * SECOND
+_TIMEOUT = 30 * SECOND
+_START_INTERVAL = 5 * SECOND
+_RETRIES = 3
+_KEPT = 5
+_LONGEST_OUTPUT = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One check; times are nanoseconds since 1970."""
+
+    start: int
+    end: int
+    code: int
+    output: str
+
+    def view(self) -> dict[str, Any]:
+        """An entry of ``Health.Log``."""
+        return {
+            "Start": rfc3339(self.start),
+            "End": rfc3339(self.end),
+            "ExitCode": self.code,
+            "Output": self.output,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What the checks so far say."""
+
+    status: Status = "starting"
+    streak: int = 0
+    results: tuple[Result, ...] = ()
+
+    def after(self, result: Result, retries: int, *, starting: bool) -> Health:
+        """The health after one more result; failures count nothing while ``starting``."""
+        results = (*self.results, result)[-_KEPT:]
+        if result.code == 0:
+            return Health("healthy", 0, results)
+        if self.status == "starting" and starting:
+            return replace(self, results=results)
+        streak = self.streak + 1
+        return Health("unhealthy" if streak >= retries else self.status, streak, results)
+
+    def view(self) -> dict[str, Any]:
+        """``State.Health`` of inspect."""
+        return {
+            "Status": self.status,
+            "FailingStreak": self.streak,
+            "Log": [result.view() for result in self.results],
+        }
+
+
+def command(config: ContainerConfig) -> Sequence[str]:
+    """The words that a check executes; none when there is no check."""
+    health = config.healthcheck
+    test = (health.test if health else None) or ()
+    if not test or test[0] in ("NONE", ""):
+        return ()
+    if test[0] == "CMD":
+        return test[1:]
+    return (*(config.shell or ("/bin/sh", "-c")), *test[1:])
+
+
+def begin(services: Services, container: Container) -> None:
+    """Check a container's health from now on, if it has a check."""
+    if not command(container.record.config):
+        container.health = None
+        return
+    container.health = Health().view()
+    container.health_task = services.spawn(
+        _check_on(services, container), f"checking the health of {container.id}"
+    )
+
+
+def end(services: Services, container: Container) -> None:
+    """Check no more; what was found stays, as unhealthy or not."""
+    if container.health_task is not None:
+        container.health_task.cancel()
+        container.health_task = None
+
+
+async def _check_on(services: Services, container: Container) -> None:
+    config = container.record.config
+    wanted = config.healthcheck or HealthConfig()
+    retries = wanted.retries or _RETRIES
+    begun = container.state.started
+    health = Health()
+    while (shim := container.shim) is not None:
+        starting = time.time_ns() < begun + wanted.start_period
+        interval = wanted.interval or _INTERVAL
+        if starting and health.status == "starting":
+            interval = wanted.start_interval or _START_INTERVAL
+        await asyncio.sleep(interval / SECOND)
+        if container.state.status == "paused":
+            continue
+        result = await _check(services, container, shim, wanted.timeout or _TIMEOUT)
+        if result is None:
+            return
+        starting = result.start < begun + wanted.start_period
+        before, health = health.status, health.after(result, retries, starting=starting)
+        container.health = health.view()
+        if health.status != before:
+            services.publish(container, f"health_status: {health.status}")
+
+
+async def _check(
+    services: Services, container: Container, shim: Shim, patience: int
+) -> Result | None:
+    """Run one check; None when the container has ended."""
+    given = container.spec
+    if given is None:
+        return None
+    words = command(container.record.config)
+    exec_id = secrets.token_hex(32)
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    described = {**process(given), "args": list(words), "terminal": False}
+    begun = time.time_ns()
+    shown = " ".join(words)
+    services.publish(container, f"exec_create: {shown}", {"execID": exec_id})
+    services.publish(container, f"exec_start: {shown}", {"execID": exec_id})
+    with ours:
+        try:
+            await shim.exec(exec_id, described, tty=False, attach=AttachRequest(theirs))
+        except WherryError as error:
+            if not container.state.alive:
+                return None
+            return Result(
+                begun, time.time_ns(), 127 if "not found" in str(error) else 1, f"{error}"
+            )
+        reading = asyncio.ensure_future(_read(ours))
+        try:
+            async with asyncio.timeout(patience / SECOND):
+                status = await shim.wait_exec(exec_id)
+                output = await reading
+        except TimeoutError:
+            with contextlib.suppress(WherryError):
+                await shim.signal(9, exec_id)
+            seconds = patience / SECOND
+            shown_time = f"{seconds:g}s"
+            return Result(
+                begun, time.time_ns(), -1, f"Health check exceeded timeout ({shown_time})"
+            )
+        except WherryError:
+            return None
+        finally:
+            reading.cancel()
+    services.publish(container, "exec_die", {"execID": exec_id, "exitCode": str(status.code)})
+    code = status.code if status.code in (0, 1) else 1
+    return Result(begun, time.time_ns(), code, output[:_LONGEST_OUTPUT].decode(errors="replace"))
+
+
+async def _read(sock: socket.socket) -> bytes:
+    """All that a check prints, bounded; the rest is read and dropped."""
+    loop = asyncio.get_running_loop()
+    output = bytearray()
+    while data := await loop.sock_recv(sock, 65536):
+        if len(output) < _LONGEST_OUTPUT:
+            output += data
+    return bytes(output)

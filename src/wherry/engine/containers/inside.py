@@ -1,0 +1,186 @@
+"""Working on a container's files as the container sees them, without trusting what lies there.
+
+A forked helper holds the container's root as a descriptor and takes the container's user
+namespace, so that owners are the container's own ids. It stays in the daemon's mount and pid
+namespaces: nothing is loaded from the container, and no process of the container can see it.
+Every path is resolved below the descriptor (openat2(2), RESOLVE_IN_ROOT).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import struct
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from wherry.engine.containers.container import Container
+from wherry.engine.containers.services import Services
+from wherry.errors import Conflict, InvalidParameter, KernelError, NotFound, WherryError
+from wherry.linux import mounts, process
+from wherry.runtime.rootbuild import open_target
+
+Work = Callable[[int, socket.socket], None]
+"""Runs in the helper with the root's descriptor and a socket to the daemon."""
+
+_HEADER = struct.Struct("!I")
+_FAILURES: dict[str, type[WherryError]] = {
+    one.__name__: one for one in (Conflict, InvalidParameter, NotFound, WherryError)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Mounted:
+    """A bind that the helper makes over a root that is not in use."""
+
+    source: str
+    target: str
+    read_only: bool
+
+
+@contextlib.asynccontextmanager
+async def helper(
+    services: Services, container: Container, work: Work
+) -> AsyncIterator[socket.socket]:
+    """A non-blocking socket to a helper that does ``work`` in the container's root."""
+    async with contextlib.AsyncExitStack() as stack:
+        if container.state.alive:
+            root, namespace = _open_running(container)
+            stack.callback(os.close, root)
+            if namespace >= 0:
+                stack.callback(os.close, namespace)
+            sock, pid = _fork(lambda: _join(namespace) or root, work, {root, namespace})
+        else:
+            await stack.enter_async_context(container.lock)
+            path, binds = await _open_stopped(services, container, stack)
+            sock, pid = _fork(lambda: _mount_all(path, binds), work, set())
+        stack.push_async_callback(asyncio.to_thread, os.waitpid, pid, 0)
+        stack.callback(sock.close)
+        yield sock
+
+
+def _open_running(container: Container) -> tuple[int, int]:
+    pid = container.state.pid
+    try:
+        root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        spec = container.spec
+        if spec is None or spec.first_id is None:
+            return root, -1
+        return root, os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise Conflict(
+            f"open the root of container {container.id}: {error.strerror}: has it just ended?"
+        ) from None
+
+
+async def _open_stopped(
+    services: Services, container: Container, stack: contextlib.AsyncExitStack
+) -> tuple[str, list[_Mounted]]:
+    record = container.record
+    binds = []
+    for point in record.mounts:
+        source = point.source
+        if point.type == "volume":
+            stack.callback(services.volumes.unmount, record.id)
+            source = await asyncio.to_thread(
+                services.volumes.mount, point.name, record.id, point.subpath
+            )
+        elif point.type != "bind" or not os.path.lexists(source):
+            continue
+        binds.append(_Mounted(source, point.destination, not point.read_write))
+    mounted = services.layers.driver.mounted(record.id, record.layers)
+    path = await asyncio.to_thread(mounted.__enter__)
+    stack.push_async_callback(asyncio.to_thread, mounted.__exit__, None, None, None)
+    return path, binds
+
+
+def _join(namespace: int) -> int:
+    if namespace >= 0:
+        process.setns(namespace, process.CLONE_NEWUSER, "user")
+        os.setgroups([])
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+    return 0
+
+
+def _mount_all(path: str, binds: Sequence[_Mounted]) -> int:
+    """The root with its binds and volumes, in a mount namespace that ends with the helper."""
+    process.unshare(process.CLONE_NEWNS)
+    mounts.mount("", "/", "", mounts.MS_REC | mounts.MS_PRIVATE)
+    root = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    for bind in binds:
+        tree = mounts.open_tree(bind.source, recursive=True)
+        if bind.read_only:
+            mounts.set_attributes(tree, bind.source, add=mounts.ATTR_RDONLY)
+        place = open_target(root, bind.target, os.path.isdir(bind.source))
+        mounts.move_mount(tree, place, bind.target)
+        os.close(place)
+        os.close(tree)
+    return root
+
+
+def _fork(enter: Callable[[], int], work: Work, keep: set[int]) -> tuple[socket.socket, int]:
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        _be_helper(enter, work, theirs, keep)
+    theirs.close()
+    ours.setblocking(False)
+    return ours, pid
+
+
+def _be_helper(
+    enter: Callable[[], int], work: Work, sock: socket.socket, keep: set[int]
+) -> NoReturn:
+    try:
+        sys.meta_path.clear()  # nothing more is loaded, whatever happens
+        process.set_dumpable(False)
+        process.close_all_but({0, 1, 2, sock.fileno(), *(fd for fd in keep if fd >= 0)})
+        sock.setblocking(True)
+        work(enter(), sock)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            send_header(sock, _described(error))
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_WR)
+    os._exit(0)
+
+
+def _described(error: BaseException) -> dict[str, Any]:
+    kind = type(error).__name__
+    text = str(error) or kind
+    if isinstance(error, KernelError):
+        return {"failure": "KernelError", "text": [error.step, error.path, error.errno]}
+    return {"failure": kind if kind in _FAILURES else "WherryError", "text": text}
+
+
+def send_header(sock: socket.socket, message: dict[str, Any]) -> None:
+    """In the helper: tell the daemon something before the stream begins."""
+    payload = json.dumps(message).encode()
+    sock.sendall(_HEADER.pack(len(payload)) + payload)
+
+
+async def receive_header(sock: socket.socket) -> dict[str, Any]:
+    """What the helper told; raises the failure that it met."""
+    (length,) = _HEADER.unpack(await _exactly(sock, _HEADER.size))
+    message: dict[str, Any] = json.loads(await _exactly(sock, length))
+    if "failure" in message:
+        if message["failure"] == "KernelError":
+            raise KernelError(*message["text"])
+        raise _FAILURES[message["failure"]](message["text"])
+    return message
+
+
+async def _exactly(sock: socket.socket, length: int) -> bytes:
+    loop, data = asyncio.get_running_loop(), b""
+    while len(data) < length:
+        part = await loop.sock_recv(sock, length - len(data))
+        if not part:
+            raise WherryError("the helper that works on the container's files has died")
+        data += part
+    return data

@@ -1,0 +1,156 @@
+"""Which containers ``docker ps`` shows, and in which order."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+
+from wherry.engine.containers import views
+from wherry.engine.containers.container import Container
+from wherry.engine.containers.services import Services
+from wherry.engine.filters import Filters
+from wherry.errors import InvalidParameter, NotFound, WherryError
+
+FILTERS = frozenset(
+    {
+        *("ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation"),
+        *("label", "name", "network", "publish", "since", "status", "volume"),
+    }
+)
+_STATUSES = frozenset({"created", "dead", "exited", "paused", "removing", "restarting", "running"})
+_HEALTHS = frozenset({"none", "starting", "healthy", "unhealthy"})
+
+
+def select(services: Services, filters: Filters, *, all: bool, limit: int) -> list[Container]:
+    """The wanted containers, newest first; raises InvalidParameter and NotFound for filters."""
+    filters.allow(FILTERS)
+    for value in filters.get("status"):
+        if value not in _STATUSES:
+            raise InvalidParameter(f"invalid filter 'status={value}'")
+    for value in filters.get("health"):
+        if value not in _HEALTHS:
+            raise InvalidParameter(f"invalid filter 'health={value}'")
+    for value in filters.get("exited"):
+        _number(value)
+    if not filters.flag("is-task", False) and "is-task" in filters:
+        filters = filters.without("is-task")
+    everything = all or "status" in filters or limit > 0
+    ordered = sorted(services, key=lambda one: one.record.created, reverse=True)
+    ordered = _between(services, ordered, filters)
+    ancestors = _ancestors(services, filters)
+    chosen = [
+        container
+        for container in ordered
+        if (everything or container.state.running)
+        and _matches(services, container, filters)
+        and (ancestors is None or container.record.image in ancestors)
+    ]
+    return chosen[:limit] if limit > 0 else chosen
+
+
+def _between(services: Services, ordered: list[Container], filters: Filters) -> list[Container]:
+    for reference in filters.get("before"):
+        border = services.find(reference).record.created
+        ordered = [one for one in ordered if one.record.created < border]
+    for reference in filters.get("since"):
+        border = services.find(reference).record.created
+        ordered = [one for one in ordered if one.record.created > border]
+    return ordered
+
+
+def _ancestors(services: Services, filters: Filters) -> set[str] | None:
+    """Ids of the images that are meant by ``ancestor`` and of those built on them."""
+    if "ancestor" not in filters:
+        return None
+    wanted = set()
+    for reference in filters.get("ancestor"):
+        try:
+            wanted.add(services.images.resolve_id(reference))
+        except (NotFound, InvalidParameter):
+            continue
+    layers = []
+    for image_id in wanted:
+        try:
+            layers.append(services.images.get(image_id).layers)
+        except WherryError:
+            continue
+    for container in services:
+        record = container.record
+        if any(record.layers[: len(stack)] == stack for stack in layers if stack):
+            wanted.add(record.image)
+    return wanted
+
+
+def _matches(services: Services, container: Container, filters: Filters) -> bool:
+    record, state = container.record, container.state
+    if "is-task" in filters:
+        return False
+    exits = filters.get("exited")
+    if exits and not (
+        state.status == "exited" and str(state.exit_code) in {_number(value) for value in exits}
+    ):
+        return False
+    health = views.health_status(container) or "none"
+    names = (record.name, f"/{record.name}")
+    return (
+        filters.exact("status", state.status)
+        and filters.exact("health", health)
+        and filters.prefix("id", record.id)
+        and filters.pairs("label", record.config.labels or {})
+        and any(filters.pattern("name", name) for name in names)
+        and _on_volume(container, filters.get("volume"))
+        and _on_network(services, container, filters.get("network"))
+        and _has_port(services, container, "expose", filters.get("expose"))
+        and _has_port(services, container, "publish", filters.get("publish"))
+    )
+
+
+def _number(text: str) -> str:
+    try:
+        return str(int(text))
+    except ValueError:
+        raise InvalidParameter(f"invalid filter 'exited={text}'") from None
+
+
+def _on_volume(container: Container, wanted: Sequence[str]) -> bool:
+    if not wanted:
+        return True
+    held = {value for point in container.record.mounts for value in (point.name, point.destination)}
+    return any(value in held or posixpath.normpath(value) in held for value in wanted)
+
+
+def _on_network(services: Services, container: Container, wanted: Sequence[str]) -> bool:
+    if not wanted:
+        return True
+    networks = services.networks.settings(container.id)["Networks"]
+    held = set(networks) | {one["NetworkID"] for one in networks.values() if one["NetworkID"]}
+    return any(
+        value in held or any(len(value) >= 12 and one.startswith(value) for one in held)
+        for value in wanted
+    )
+
+
+def _has_port(services: Services, container: Container, kind: str, wanted: Sequence[str]) -> bool:
+    if not wanted:
+        return True
+    ports: set[tuple[int, str]] = set()
+    if kind == "publish":
+        for key in container.record.host.port_bindings or {}:
+            ports.add(_port(key))
+    else:
+        for key in container.record.config.exposed_ports or ():
+            ports.add(_port(key))
+    for value in wanted:
+        numbers, _, protocol = value.partition("/")
+        low, _, high = numbers.partition("-")
+        if not low.isdigit() or (high and not high.isdigit()):
+            raise InvalidParameter(f"invalid filter '{kind}={value}'")
+        span = range(int(low), int(high or low) + 1)
+        if any((number, protocol or "tcp") in ports for number in span):
+            return True
+    return False
+
+
+def _port(key: str) -> tuple[int, str]:
+    number, _, protocol = key.partition("/")
+    return (int(number) if number.isdigit() else 0), protocol or "tcp"

@@ -1,0 +1,46 @@
+"""``docker container prune``."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from wherry.engine.containers import remove
+from wherry.engine.containers.services import Services
+from wherry.engine.filters import Filters
+from wherry.engine.timestamps import parse_moment
+from wherry.errors import Conflict, InvalidParameter
+
+FILTERS = frozenset({"label", "label!", "until"})
+
+
+async def prune(services: Services, filters: Filters) -> dict[str, Any]:
+    """Remove all containers that do not run and pass the filters."""
+    filters.allow(FILTERS)
+    until = until_filter(filters)
+    removed, reclaimed = [], 0
+    for container in services:
+        record = container.record
+        labels = record.config.labels or {}
+        if container.state.running or (until is not None and record.created >= until):
+            continue
+        if not filters.pairs("label", labels) or not filters.no_pairs("label!", labels):
+            continue
+        size = await asyncio.to_thread(services.layers.driver.usage, record.id)
+        try:
+            await remove.remove(services, container, force=False, volumes=False)
+        except Conflict:
+            continue
+        removed.append(record.id)
+        reclaimed += size
+    services.events.publish("container", "prune", "", {"reclaimed": str(reclaimed)})
+    return {"ContainersDeleted": removed or None, "SpaceReclaimed": reclaimed}
+
+
+def until_filter(filters: Filters) -> int | None:
+    """The moment before which things were made that an ``until`` filter means."""
+    given = filters.get("until")
+    if len(given) > 1:
+        raise InvalidParameter("more than one until filter specified")
+    return parse_moment(given[0], time.time_ns()) if given else None

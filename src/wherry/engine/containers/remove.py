@@ -1,0 +1,87 @@
+"""Removing a container: marked first, then taken apart, then forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from dataclasses import replace
+
+from wherry.engine import faults
+from wherry.engine.containers import end, stop
+from wherry.engine.containers.container import Container
+from wherry.engine.containers.services import Services, log
+from wherry.errors import Conflict, WherryError
+
+
+async def remove(services: Services, container: Container, *, force: bool, volumes: bool) -> None:
+    """``DELETE /containers/{id}``; ``force`` kills first. Raises Conflict while it runs."""
+    check_removable(container, force=force)
+    if container.state.alive:
+        await stop.kill_for_removal(services, container)
+    async with container.lock:
+        if container.removed:
+            return
+        end.cancel_restart(services, container)
+        check_removable(container, force=False)
+        await remove_locked(services, container, volumes=volumes)
+
+
+def check_removable(container: Container, *, force: bool) -> None:
+    """Raise Conflict when a container cannot be removed."""
+    state = container.state
+    name = f'cannot remove container "{container.record.name}"'
+    if state.status == "removing":
+        raise Conflict(f"removal of container {container.id} is already in progress")
+    if force:
+        return
+    if state.status == "paused":
+        raise Conflict(f"{name}: container is paused and must be unpaused first")
+    if state.running:
+        raise Conflict(
+            f"{name}: container is {state.status}: stop the container before removing or force"
+            " remove"
+        )
+
+
+async def remove_locked(services: Services, container: Container, *, volumes: bool) -> None:
+    """Take a container apart whose lock is held; when that fails it is dead."""
+    if container.cleanup is not None:
+        await asyncio.shield(container.cleanup)
+        container.cleanup = None
+    services.set_state(container, container.state.to("removing"))
+    faults.point("remove.marked")
+    try:
+        await take_apart(services, container, volumes=volumes)
+    except (WherryError, OSError) as error:
+        services.set_state(container, replace(container.state.to("dead"), error=str(error)))
+        container.tell_removed(str(error))
+        raise
+    services.forget(container)
+    container.removed = True
+    services.publish(container, "destroy")
+    container.tell_removed()
+
+
+async def take_apart(services: Services, container: Container, *, volumes: bool) -> None:
+    """Undo everything that a container has; may be repeated after a crash."""
+    record = container.record
+    await asyncio.to_thread(services.layers.remove_root, record.id)
+    faults.point("remove.rootfs")
+    await asyncio.to_thread(_remove_directory, services.directory(record.id))
+    faults.point("remove.directory")
+    if record.mounts:
+        await asyncio.to_thread(
+            lambda: services.volumes.release(record.id, remove_anonymous=volumes)
+        )
+    with services.store.transaction():
+        services.networks.forget(record.id)
+        services.store.delete(record.id)
+    faults.point("remove.recorded")
+
+
+def _remove_directory(path: str) -> None:
+    if os.path.isdir(path):
+        shutil.rmtree(path)
+    else:
+        log.debug("container folder %s is gone already", path)

@@ -1,0 +1,163 @@
+"""What the operations on containers share: the other rooms, the store, the containers there are."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Coroutine, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from wherry.engine import ids
+from wherry.engine.config.limits import HostFacts
+from wherry.engine.containers.container import Container
+from wherry.engine.containers.record import RANGES, Record
+from wherry.engine.containers.state import State
+from wherry.engine.containers.store import ContainerStore
+from wherry.engine.events import EventBus
+from wherry.engine.options import EngineConfig
+from wherry.images.store import ImageStore
+from wherry.instance import Instance
+from wherry.network.networks import Networks
+from wherry.runtime.client import Launcher
+from wherry.storage.layers import LayerStore
+from wherry.volumes.volumes import Volumes
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What was found out about the host when the engine opened.
+
+    ``user_namespaces`` tells whether containers can have their own over the data root.
+    """
+
+    user_namespaces: bool
+    limits: HostFacts
+    last_capability: int
+    apparmor: bool
+
+
+@dataclass
+class Services:
+    """One engine's rooms and containers; used from its event loop only."""
+
+    config: EngineConfig
+    instance: Instance
+    facts: Facts
+    store: ContainerStore
+    events: EventBus
+    launcher: Launcher
+    layers: LayerStore
+    images: ImageStore
+    networks: Networks
+    volumes: Volumes
+    closing: bool = False
+    containers: dict[str, Container] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    reserved: set[str] = field(default_factory=set)
+    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    _next_range: int = 0
+
+    # Finding
+
+    def find(self, reference: str) -> Container:
+        """The container that an id, name or prefix means; raises NotFound."""
+        return self.containers[ids.find(reference, self.containers, self.names)]
+
+    def __iter__(self) -> Iterator[Container]:
+        return iter(list(self.containers.values()))
+
+    def add(self, container: Container) -> None:
+        """Take a container in."""
+        self.containers[container.id] = container
+        self.names[container.record.name] = container.id
+
+    def forget(self, container: Container) -> None:
+        """Let a container go."""
+        self.containers.pop(container.id, None)
+        if self.names.get(container.record.name) == container.id:
+            del self.names[container.record.name]
+
+    # Changing
+
+    def set_state(self, container: Container, state: State) -> None:
+        """Change a container's state, durably."""
+        self.store.save_state(container.id, state)
+        container.state = state
+
+    def set_record(self, container: Container, record: Record) -> None:
+        """Change a container's record, durably."""
+        self.store.save(record)
+        container.record = record
+
+    def publish(
+        self, container: Container, action: str, attributes: Mapping[str, str] | None = None
+    ) -> None:
+        """Tell everyone what happened to a container."""
+        record = container.record
+        self.events.publish(
+            "container",
+            action,
+            record.id,
+            {
+                **(record.config.labels or {}),
+                **(attributes or {}),
+                "image": record.config.image,
+                "name": record.name,
+            },
+        )
+
+    def spawn(self, work: Coroutine[Any, Any, None], what: str) -> asyncio.Task[None]:
+        """Run ``work`` in the background; a failure is logged as that of ``what``."""
+        task = asyncio.get_running_loop().create_task(_logged(work, what))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
+    def free_range(self) -> int:
+        """A range of host ids that no container has."""
+        taken = {container.record.range for container in self.containers.values()}
+        for step in range(RANGES):
+            candidate = (self._next_range + step) % RANGES
+            if candidate not in taken:
+                self._next_range = candidate + 1
+                return candidate
+        raise RuntimeError("all ranges of host ids are taken")
+
+    # Places
+
+    def directory(self, container_id: str) -> str:
+        """The container's folder below the data root."""
+        return os.path.join(self.config.data_root, "containers", container_id)
+
+    def socket(self, container_id: str) -> str:
+        """The control socket of the container's shim."""
+        return os.path.join(self.config.exec_root, "shims", f"{container_id}.sock")
+
+    def cgroup(self, record: Record) -> str:
+        """The container's cgroup, relative to each hierarchy."""
+        parent = record.host.cgroup_parent or self.config.cgroup_parent
+        return f"{'/' + parent.strip('/') if parent else self.instance.cgroup_parent}/{record.id}"
+
+    def log_path(self, record: Record) -> str:
+        """The container's log file, "" for drivers that write none."""
+        if record.host.log_config.type not in ("json-file", "local"):
+            return ""
+        return os.path.join(self.directory(record.id), f"{record.id}-json.log")
+
+
+async def _logged(work: Coroutine[Any, Any, None], what: str) -> None:
+    try:
+        await work
+    except asyncio.CancelledError:
+        raise
+    except Exception:
+        log.exception("%s failed", what)
+
+
+def without_pid(state: State) -> State:
+    """A state of a container that has no process."""
+    return replace(state, pid=0)

@@ -1,0 +1,179 @@
+"""A container's files as a whole: what changed, the export of all, a commit to an image."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import stat
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from wherry.engine import changes as instructions
+from wherry.engine.config.codec import decode, encode
+from wherry.engine.config.container import ContainerConfig
+from wherry.engine.config.merge import merge_image
+from wherry.engine.containers import inside, stop
+from wherry.engine.containers.container import Container
+from wherry.engine.containers.services import Services
+from wherry.errors import NotFound
+from wherry.images import config as configs
+from wherry.images import reference, views
+from wherry.images.manifest import this_platform
+from wherry.images.reference import Reference
+from wherry.images.store import Image
+from wherry.storage.archive.writer import tar_tree
+
+_CHUNK = 1 << 18
+_KINDS = {"C": 0, "A": 1, "D": 2}
+_OURS = frozenset({"/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/console"})
+
+
+async def changes(services: Services, container: Container) -> list[dict[str, Any]] | None:
+    """``GET /containers/{id}/changes``: [{"Path", "Kind"}], null when there are none."""
+    record = container.record
+
+    def read() -> list[dict[str, Any]]:
+        found = list(services.layers.driver.changes(record.id, record.layers))
+        made = {change.path for change in found if change.path not in _mount_points(container)}
+        return [
+            {"Path": change.path, "Kind": _KINDS[change.kind]}
+            for change in found
+            if change.path in made
+        ]
+
+    return await asyncio.to_thread(read) or None
+
+
+def _mount_points(container: Container) -> frozenset[str]:
+    """Files and folders that are in the writable layer only because something is mounted there."""
+    return _OURS | {point.destination for point in container.record.mounts}
+
+
+async def export(services: Services, container: Container) -> AsyncIterator[bytes]:
+    """``GET /containers/{id}/export``: the root file system without what is mounted in it."""
+
+    def work(root: int, sock: socket.socket) -> None:
+        device = os.fstat(root).st_dev
+        path = f"/proc/self/fd/{root}"
+
+        def chosen(name: bytes) -> bool:
+            parent = os.path.join(path.encode(), os.path.dirname(name))
+            file = os.path.join(path.encode(), name)
+            try:
+                found = os.lstat(file)
+                return os.lstat(parent).st_dev == device and (
+                    found.st_dev == device or stat.S_ISDIR(found.st_mode)
+                )
+            except OSError:
+                return False
+
+        inside.send_header(sock, {})
+        for piece in tar_tree(path, chosen=chosen):
+            sock.sendall(piece)
+
+    stack = contextlib.AsyncExitStack()
+    try:
+        sock = await stack.enter_async_context(inside.helper(services, container, work))
+        await inside.receive_header(sock)
+    except BaseException:
+        await stack.aclose()
+        raise
+    services.publish(container, "export")
+
+    async def pieces() -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
+        async with stack:
+            while data := await loop.sock_recv(sock, _CHUNK):
+                yield data
+
+    return pieces()
+
+
+async def commit(
+    services: Services,
+    container: Container,
+    *,
+    repo: str,
+    tag: str,
+    comment: str,
+    author: str,
+    pause: bool,
+    changes: Sequence[str],
+    config: Mapping[str, Any],
+) -> str:
+    """``POST /commit``: an image of a container's files; returns its id."""
+    target: Reference | None = None
+    if repo:
+        target = reference.with_tag(repo, tag) if tag else reference.parse(repo).tagged()
+    wanted = container.record.config
+    if config:
+        wanted = merge_image(decode(ContainerConfig, config), wanted)
+    wanted = instructions.apply(wanted, changes)
+    frozen = pause and container.state.status == "running"
+    if frozen:
+        await stop.pause(services, container)
+    try:
+        image = await asyncio.to_thread(
+            _commit, services, container, wanted, comment, author, target
+        )
+    finally:
+        if frozen:
+            await stop.unpause(services, container)
+    attributes = {"comment": comment, "imageID": image.id}
+    attributes["imageRef"] = target.familiar if target else ""
+    services.publish(container, "commit", attributes)
+    return image.id
+
+
+def _commit(
+    services: Services,
+    container: Container,
+    wanted: ContainerConfig,
+    comment: str,
+    author: str,
+    target: Reference | None,
+) -> Image:
+    record, store = container.record, services.images
+    base = store.find(record.image) if record.image else None
+    created = views.timestamp(time.time())
+    history = list(base.config.raw.get("history") or ()) if base else []
+    with services.layers.lease() as protect:
+        layer = services.layers.commit(record.id, record.layers)
+        protect(layer.diff_id)
+        history.append(
+            {
+                "created": created,
+                "author": author,
+                "created_by": " ".join(record.args),
+                "comment": comment,
+            }
+        )
+        platform = base.platform if base else this_platform()
+        run = {key: value for key, value in encode(wanted).items() if value}
+        for name in ("Hostname", "Domainname", "AttachStdin", "AttachStdout", "AttachStderr"):
+            run.pop(name, None)
+        for name in ("Tty", "OpenStdin", "StdinOnce", "Image", "MacAddress", "NetworkDisabled"):
+            run.pop(name, None)
+        document = {
+            "architecture": platform.architecture,
+            "os": platform.os,
+            **({"variant": platform.variant} if platform.variant else {}),
+            "author": author,
+            "comment": comment,
+            "created": created,
+            "config": run,
+            "container": record.id,
+            "container_config": encode(record.config),
+            "rootfs": {"type": "layers", "diff_ids": [*record.layers, layer.diff_id]},
+            "history": history,
+        }
+        image = store.create(configs.dump(document), parent=base.id if base else "", local=True)
+    if target is not None:
+        store.tag(image.id, target, "commit")
+    try:
+        return store.get(image.id)
+    except NotFound:
+        return image

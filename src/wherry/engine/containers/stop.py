@@ -1,0 +1,177 @@
+"""Ending, killing, pausing: what is done to a running container from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from dataclasses import replace
+from typing import Any
+
+from wherry.engine.config.signals import parse_signal
+from wherry.engine.containers import end, start
+from wherry.engine.containers.container import Container
+from wherry.engine.containers.services import Services
+from wherry.errors import Conflict, KernelError, NotFound, NotModified, Unavailable, WherryError
+from wherry.linux.cgroups import Cgroup
+
+_PATIENCE = 10
+_AFTER_KILL = 10.0
+"""Seconds in which a killed container has to end before the whole cgroup is killed."""
+
+
+async def stop(
+    services: Services, container: Container, patience: int | None, signal_name: str | None
+) -> None:
+    """``POST /containers/{id}/stop``: the stop signal, then SIGKILL after ``patience`` seconds.
+
+    Raises NotModified when it does not run. A negative number waits for ever.
+    """
+    number = _stop_signal(container, signal_name)
+    if not container.state.running:
+        raise NotModified(f"container {container.id} does not run")
+    if container.state.status == "restarting" and end.cancel_restart(services, container):
+        services.publish(container, "stop")
+        return
+    await _stop(services, container, patience, number)
+    services.publish(container, "stop")
+
+
+async def _stop(services: Services, container: Container, wanted: int | None, number: int) -> None:
+    patience = wanted if wanted is not None else container.record.config.stop_timeout
+    patience = _PATIENCE if patience is None else patience
+    ended = asyncio.ensure_future(container.wait("next-exit"))
+    await _send(services, container, number, by_user=True)
+    done, _ = await asyncio.wait([ended], timeout=None if patience < 0 else patience)
+    if not done:
+        await _kill_hard(services, container, ended)
+
+
+async def _kill_hard(services: Services, container: Container, ended: asyncio.Future[Any]) -> None:
+    with contextlib.suppress(Conflict):
+        await _send(services, container, signal.SIGKILL, by_user=True)
+    done, _ = await asyncio.wait([ended], timeout=_AFTER_KILL)
+    if not done:
+        await asyncio.to_thread(Cgroup(services.cgroup(container.record)).kill)
+        done, _ = await asyncio.wait([ended], timeout=_AFTER_KILL)
+    if not done:
+        raise WherryError(
+            f"stop container {container.id}: its processes do not end, not even by SIGKILL"
+        )
+
+
+def _stop_signal(container: Container, name: str | None) -> int:
+    return parse_signal(name or container.record.config.stop_signal or "SIGTERM")
+
+
+async def kill_for_removal(services: Services, container: Container) -> None:
+    """SIGKILL, and wait for the end."""
+    ended = asyncio.ensure_future(container.wait("next-exit"))
+    if not container.state.alive:
+        ended.cancel()
+        return
+    await _kill_hard(services, container, ended)
+
+
+async def restart(
+    services: Services, container: Container, patience: int | None, signal_name: str | None
+) -> None:
+    """``POST /containers/{id}/restart``: stop when it runs, then start."""
+    number = _stop_signal(container, signal_name)
+    if container.state.status in ("removing", "dead") or container.removed:
+        raise Conflict("container is marked for removal and cannot be started")
+    automatic = container.record.host.auto_remove
+    if container.state.alive:
+        if automatic:  # it must outlive its own end
+            _keep(services, container, True)
+        try:
+            await _stop(services, container, patience, number)
+            services.publish(container, "stop")
+        finally:
+            if automatic:
+                _keep(services, container, False)
+    with contextlib.suppress(NotModified):
+        await start.start(services, container)
+    services.publish(container, "restart")
+
+
+def _keep(services: Services, container: Container, keep: bool) -> None:
+    host = replace(container.record.host, auto_remove=not keep)
+    container.record = replace(container.record, host=host)
+
+
+async def kill(services: Services, container: Container, signal_name: str | None) -> None:
+    """``POST /containers/{id}/kill``; raises Conflict when it does not run."""
+    number = parse_signal(signal_name or "SIGKILL")
+    if container.state.status == "restarting" and end.cancel_restart(services, container):
+        return
+    wanted = container.record.config.stop_signal
+    final = number == signal.SIGKILL or not wanted or parse_signal(wanted) == number
+    if number != signal.SIGKILL:
+        await _send(services, container, number, by_user=final)
+        return
+    ended = asyncio.ensure_future(container.wait("next-exit"))
+    try:
+        await _send(services, container, number, by_user=True)
+    except BaseException:
+        ended.cancel()
+        raise
+    await asyncio.wait([ended], timeout=_AFTER_KILL)
+
+
+async def _send(services: Services, container: Container, number: int, *, by_user: bool) -> None:
+    shim = container.shim
+    if not container.state.alive or shim is None:
+        raise Conflict(f"container {container.id} is not running")
+    if by_user and not container.state.stopped_by_user:
+        services.set_state(container, replace(container.state, stopped_by_user=True))
+    try:
+        await shim.signal(number)
+    except (NotFound, Unavailable, WherryError) as error:
+        if container.state.alive and container.shim is shim and not _has_ended(error):
+            raise
+    services.publish(container, "kill", {"signal": str(int(number))})
+    if container.state.status == "paused" and by_user:
+        await asyncio.to_thread(_set_frozen, services, container, False)
+
+
+def _has_ended(error: WherryError) -> bool:
+    return isinstance(error, (NotFound, Unavailable)) or "ended" in str(error)
+
+
+async def pause(services: Services, container: Container) -> None:
+    """``POST /containers/{id}/pause``."""
+    async with container.lock:
+        if not container.state.running:
+            raise Conflict(f"Container {container.id} is not running")
+        if container.state.status == "paused":
+            raise Conflict(f"Container {container.id} is already paused")
+        if container.state.status == "restarting":
+            raise Conflict(
+                f"Container {container.id} is restarting, wait until the container is running"
+            )
+        await asyncio.to_thread(_set_frozen, services, container, True)
+        services.set_state(container, container.state.to("paused"))
+        services.publish(container, "pause")
+
+
+async def unpause(services: Services, container: Container) -> None:
+    """``POST /containers/{id}/unpause``."""
+    async with container.lock:
+        if container.state.status != "paused":
+            raise Conflict(f"Container {container.id} is not paused")
+        await asyncio.to_thread(_set_frozen, services, container, False)
+        services.set_state(container, container.state.to("running"))
+        services.publish(container, "unpause")
+
+
+def _set_frozen(services: Services, container: Container, frozen: bool) -> None:
+    cgroup = Cgroup(services.cgroup(container.record))
+    try:
+        if frozen:
+            cgroup.freeze()
+        else:
+            cgroup.thaw()
+    except KernelError as error:
+        verb = "pause" if frozen else "unpause"
+        raise WherryError(f"Cannot {verb} container {container.id}: {error}") from error

@@ -1,0 +1,114 @@
+"""Containers as the API shows them: inspect and the rows of ``docker ps``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from wherry.engine.config.codec import encode
+from wherry.engine.containers.container import Container
+from wherry.engine.containers.services import Services
+from wherry.engine.timestamps import SECOND, rfc3339
+from wherry.errors import WherryError
+
+DRIVER_NAMES = {"overlay": "overlay2"}
+"""What Docker calls drivers that are the same thing."""
+
+
+def inspect_view(services: Services, container: Container) -> dict[str, Any]:
+    """``GET /containers/{id}/json``."""
+    record = container.record
+    directory = services.directory(record.id)
+    state = container.state.view()
+    if container.health is not None:
+        state["Health"] = container.health
+    driver = services.layers.driver
+    return {
+        "Id": record.id,
+        "Created": rfc3339(record.created),
+        "Path": record.args[0],
+        "Args": list(record.args[1:]),
+        "State": state,
+        "Image": record.image,
+        "ResolvConfPath": f"{directory}/resolv.conf",
+        "HostnamePath": f"{directory}/hostname",
+        "HostsPath": f"{directory}/hosts",
+        "LogPath": services.log_path(record),
+        "Name": f"/{record.name}",
+        "RestartCount": container.state.restart_count,
+        "Driver": DRIVER_NAMES.get(record.driver, record.driver),
+        "Platform": record.platform,
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": list(container.execs) or None,
+        "HostConfig": encode(record.host),
+        "GraphDriver": {
+            "Data": driver.graph_data(record.id, record.layers),
+            "Name": DRIVER_NAMES.get(record.driver, record.driver),
+        },
+        "Mounts": [point.view() for point in record.mounts if point.listed],
+        "Config": encode(record.config),
+        "NetworkSettings": services.networks.settings(record.id),
+    }
+
+
+def row_view(services: Services, container: Container) -> dict[str, Any]:
+    """A row of ``GET /containers/json``."""
+    record, state = container.record, container.state
+    settings = services.networks.settings(record.id)
+    summary: dict[str, Any] = {"NetworkMode": record.host.network_mode}
+    if record.host.annotations:
+        summary["Annotations"] = dict(record.host.annotations)
+    return {
+        "Id": record.id,
+        "Names": [f"/{record.name}"],
+        "Image": shown_image(services, container),
+        "ImageID": record.image,
+        "Command": shown_command(record.args),
+        "Created": record.created // SECOND,
+        "Ports": ports_view(settings["Ports"]),
+        "Labels": dict(record.config.labels or {}),
+        "State": state.status,
+        "Status": state.summary(time.time_ns(), health_status(container)),
+        "HostConfig": summary,
+        "NetworkSettings": {"Networks": settings["Networks"]},
+        "Mounts": [point.view() for point in record.mounts if point.listed],
+    }
+
+
+def health_status(container: Container) -> str:
+    """``starting``, ``healthy``, ``unhealthy``, or "" without a health check."""
+    return str(container.health["Status"]) if container.health is not None else ""
+
+
+def shown_image(services: Services, container: Container) -> str:
+    """The name the container was made with, or the id when that name means another image now."""
+    record = container.record
+    try:
+        if services.images.resolve_id(record.config.image) == record.image:
+            return record.config.image
+    except WherryError:
+        pass
+    return record.image
+
+
+def shown_command(args: Sequence[str]) -> str:
+    """A command line on one line; words with spaces are quoted."""
+    return " ".join([args[0], *(f"'{word}'" if " " in word else word for word in args[1:])])
+
+
+def ports_view(ports: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """``Ports`` of a row, from those of inspect."""
+    rows = []
+    for key, places in ports.items():
+        number, _, protocol = key.partition("/")
+        private = {"PrivatePort": int(number)}
+        if not places:
+            rows.append({**private, "Type": protocol})
+        for place in places or ():
+            address = {"IP": place["HostIp"]} if place["HostIp"] else {}
+            public = {"PublicPort": int(place["HostPort"])}
+            rows.append({**address, **private, **public, "Type": protocol})
+    return sorted(rows, key=lambda row: (row["PrivatePort"], str(row["Type"])))

@@ -1,0 +1,104 @@
+"""A container's mounts: volumes acquired at creation, sources found at start."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+
+from wherry.engine.config.mountpoints import MountPoint
+from wherry.engine.containers.record import Record
+from wherry.engine.containers.services import Services
+from wherry.errors import InvalidParameter, KernelError, NotImplementedHere
+
+
+def check_source(services: Services, point: MountPoint) -> None:
+    """Raise InvalidParameter for a bind whose source has to be there and is not."""
+    if point.type == "image":
+        raise NotImplementedHere(
+            f"mount of image {point.name} at {point.destination}: image mounts are not offered"
+        )
+    if point.type != "bind" or point.create_source:
+        return
+    try:
+        os.lstat(point.source)
+    except OSError:
+        raise InvalidParameter(
+            f'invalid mount config for type "bind": bind source path does not exist: {point.source}'
+        ) from None
+
+
+async def acquire(services: Services, record: Record) -> Record:
+    """Refer to the volumes of a new container; its record with their names and places.
+
+    What the image has at a volume's destination is copied into a volume that is empty.
+    """
+    points: list[MountPoint] = []
+    for point in record.mounts:
+        if point.type == "volume":
+            view = services.volumes.acquire(
+                record.id, point.name, point.driver, point.driver_options, point.labels
+            )
+            mode = point.mode
+            if not point.anonymous and not mode and view["Driver"] == "local":
+                mode = "z"  # what Docker shows for named volumes
+            points.append(
+                replace(
+                    point,
+                    name=view["Name"],
+                    driver=view["Driver"],
+                    source=view["Mountpoint"],
+                    mode=mode,
+                )
+            )
+        else:
+            points.append(point)
+    record = replace(record, mounts=tuple(points))
+    if any(point.type == "volume" and point.copy_up for point in points):
+        await asyncio.to_thread(_copy_up, services, record)
+    return record
+
+
+def _copy_up(services: Services, record: Record) -> None:
+    empty = []
+    try:
+        for point in record.mounts:
+            if point.type == "volume" and point.copy_up:
+                services.volumes.mount(point.name, record.id)
+                if services.volumes.needs_content(point.name):
+                    empty.append(point)
+        if empty:
+            with services.layers.driver.mounted(record.id, record.layers) as root:
+                for point in empty:
+                    services.volumes.populate(point.name, root, point.destination)
+    finally:
+        services.volumes.unmount(record.id)
+
+
+async def prepare(services: Services, record: Record, undo: AsyncExitStack) -> Sequence[MountPoint]:
+    """The mounts of a starting container with sources that exist on the host."""
+    if not record.mounts:
+        return ()
+    if any(point.type in ("volume", "image") for point in record.mounts):
+        undo.callback(services.volumes.unmount, record.id)
+    return await asyncio.to_thread(
+        lambda: [_prepared(services, record, point) for point in record.mounts]
+    )
+
+
+def _prepared(services: Services, record: Record, point: MountPoint) -> MountPoint:
+    if point.type == "volume":
+        return replace(point, source=services.volumes.mount(point.name, record.id, point.subpath))
+    if point.type == "bind" and not os.path.lexists(point.source):
+        if not point.create_source:
+            raise InvalidParameter(
+                'invalid mount config for type "bind": bind source path does not exist:'
+                f" {point.source}"
+            )
+        try:
+            os.makedirs(point.source, 0o755, exist_ok=True)
+        except OSError as error:
+            raise KernelError("create bind source", point.source, error.errno or 0) from error
+    return point

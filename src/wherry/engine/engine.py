@@ -1,0 +1,292 @@
+"""The facade: an engine over one data root, for the API and for programs that embed it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from wherry.engine.audit import Audit
+from wherry.engine.builds import Builds
+from wherry.engine.config.limits import HostFacts, parse_number_set
+from wherry.engine.containers.adopt import adopt
+from wherry.engine.containers.containers import Containers
+from wherry.engine.containers.services import Facts, Services
+from wherry.engine.containers.store import ContainerStore
+from wherry.engine.events import EventBus
+from wherry.engine.execs import Execs
+from wherry.engine.images import Images
+from wherry.engine.logs import LogOptions
+from wherry.engine.networks import EngineNetworks
+from wherry.engine.options import DEFAULT_DATA_ROOT, EngineConfig
+from wherry.engine.registries import Registries
+from wherry.engine.spec.build import environment
+from wherry.engine.system import System
+from wherry.engine.volumes import EngineVolumes
+from wherry.errors import Conflict, Forbidden, KernelError
+from wherry.images.store import ImageStore
+from wherry.instance import Instance
+from wherry.linux import capabilities, cgroups, probe
+from wherry.network.networks import Networks
+from wherry.network.options import NetworkOptions
+from wherry.registry.hosts import DOCKER_REGISTRY, RegistryOptions
+from wherry.runtime.client import Launcher
+from wherry.storage.blobs import BlobStore
+from wherry.storage.layers import LayerStore
+from wherry.storage.statedb import StateDB
+from wherry.volumes.volumes import Volumes
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a container that was run to its end ended, and what it wrote."""
+
+    code: int
+    stdout: bytes
+    stderr: bytes
+
+
+class Engine:
+    """Open one with `Engine.open` or `Engine.embedded`; all methods belong to its event loop."""
+
+    def __init__(self, services: Services, db: StateDB, lock: int) -> None:
+        self._services = services
+        self._db = db
+        self._lock = lock
+        self.config = services.config
+        self.events = services.events
+        self.containers = Containers(services)
+        self.execs = Execs(services)
+        config = services.config
+        registries = Registries(
+            db,
+            services.images,
+            os.path.join(config.data_root, "downloads"),
+            RegistryOptions(
+                mirrors=tuple(config.registry_mirrors),
+                insecure=tuple(config.insecure_registries),
+                default_registry=config.default_registry or DOCKER_REGISTRY,
+            ),
+            downloads=config.max_concurrent_downloads,
+            uploads=config.max_concurrent_uploads,
+        )
+        self.images = Images(services, registries)
+        self.audit = Audit(services)
+        self.networks = EngineNetworks(services)
+        self.volumes = EngineVolumes(services)
+        self.builds = Builds(services, self.images, db)
+        self.system = System(services, self.builds, registries)
+
+    @classmethod
+    async def open(cls, config: EngineConfig | None = None) -> Engine:
+        """Own a data root: containers that run are taken over, what a crash left is cleaned up.
+
+        Raises Forbidden without root, Conflict when another engine owns the data root,
+        KernelError for what the host refuses.
+        """
+        config = config or EngineConfig()
+        if os.geteuid() != 0:
+            raise Forbidden("an engine needs root to make containers: run it as root")
+        _make_directories(config)
+        lock = _own(config.data_root)
+        async with contextlib.AsyncExitStack() as undo:
+            undo.callback(os.close, lock)
+            db = StateDB(os.path.join(config.data_root, "state.db"))
+            undo.callback(db.close)
+            services = await _services(config, db, undo)
+            await adopt(services)
+            undo.pop_all()
+        return cls(services, db, lock)
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def embedded(cls, config: EngineConfig | None = None) -> AsyncIterator[Engine]:
+        """An engine on a throw-away data root; everything is gone at the end.
+
+        ``config`` may set all but the places.
+        """
+        folder = tempfile.mkdtemp(prefix="wherry-")
+        chosen = replace(
+            config or EngineConfig(),
+            data_root=os.path.join(folder, "data"),
+            exec_root=os.path.join(folder, "exec"),
+            stop_containers_on_close=True,
+        )
+        try:
+            engine = await cls.open(chosen)
+            try:
+                yield engine
+            finally:
+                await engine.close()
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    async def run(self, image: str, command: Sequence[str], **settings: Any) -> Result:
+        """Run a container to its end and remove it; ``settings`` go into the create request."""
+        body = {"Image": image, "Cmd": list(command), **settings}
+        created = await self.containers.create(body)
+        container = created["Id"]
+        try:
+            ended = await self.containers.wait(container, "next-exit")
+            await self.containers.start(container)
+            code = (await ended)["StatusCode"]
+            _, batches = await self.containers.logs(container, LogOptions())
+            records = [record async for batch in batches for record in batch]
+        finally:
+            await self.containers.remove(container, force=True, volumes=True)
+        return Result(
+            code,
+            b"".join(record.line for record in records if record.stream == "stdout"),
+            b"".join(record.line for record in records if record.stream == "stderr"),
+        )
+
+    async def close(self) -> None:
+        """Let go of everything; containers run on unless the configuration says otherwise."""
+        services = self._services
+        destroy = services.config.stop_containers_on_close
+        if destroy:
+            await self.containers.remove_all()
+        services.closing = True
+        await self.containers.close()
+        for task in list(services.tasks):
+            task.cancel()
+        await asyncio.gather(*services.tasks, return_exceptions=True)
+        await services.launcher.close()
+        if not any(container.state.running for container in services):
+            await asyncio.to_thread(_remove_cgroups, services.instance)
+        await services.networks.close()
+        if not any(container.state.alive for container in services):
+            await asyncio.to_thread(_remove_cgroups, services.instance)
+        services.events.close()
+        self._db.close()
+        os.close(self._lock)
+
+    def reload(self, config: EngineConfig) -> None:
+        """Take over what may change while running: defaults for new containers, labels, debug."""
+        kept = self._services.config
+        self._services.config = self.config = replace(
+            config,
+            data_root=kept.data_root,
+            exec_root=kept.exec_root,
+            storage_driver=kept.storage_driver,
+            storage_options=kept.storage_options,
+            network=kept.network,
+            cgroup_parent=kept.cgroup_parent,
+            stop_containers_on_close=kept.stop_containers_on_close,
+        )
+        self.events.publish("daemon", "reload", "", {"name": os.uname().nodename})
+
+
+def _make_directories(config: EngineConfig) -> None:
+    for path, mode in (
+        (config.data_root, 0o710),
+        (os.path.join(config.data_root, "containers"), 0o710),
+        (config.exec_root, 0o711),
+        (os.path.join(config.exec_root, "shims"), 0o700),
+    ):
+        try:
+            os.makedirs(path, exist_ok=True)
+            os.chmod(path, mode)
+        except OSError as error:
+            raise KernelError("make folder", path, error.errno or 0) from error
+
+
+def _own(data_root: str) -> int:
+    """Lock the data root; the lock ends with this process."""
+    lock = os.open(os.path.join(data_root, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise Conflict(f"open data root {data_root}: another engine owns it") from None
+    return lock
+
+
+async def _services(config: EngineConfig, db: StateDB, undo: contextlib.AsyncExitStack) -> Services:
+    instance = Instance.of_data_root(config.data_root, DEFAULT_DATA_ROOT)
+    events = EventBus(db)
+    undo.callback(events.close)
+    options = dict(entry.partition("=")[::2] for entry in config.storage_options)
+    layers = LayerStore(db, config.data_root, config.storage_driver or None, options)
+    images = ImageStore(db, BlobStore(config.data_root), layers)
+    await asyncio.to_thread(images.clean)
+    facts = await asyncio.to_thread(_facts, config.data_root)
+    launcher = await Launcher.start()
+    undo.push_async_callback(launcher.close)
+    services: Services
+
+    def network_event(action: str, network: str, attributes: Mapping[str, str]) -> None:
+        events.publish("network", action, network, attributes)
+
+    loop = asyncio.get_running_loop()
+
+    def volume_event(action: str, volume: str, attributes: Mapping[str, str]) -> None:
+        loop.call_soon_threadsafe(events.publish, "volume", action, volume, attributes)
+
+    def environment_of(container: str) -> list[str]:
+        return environment(services.containers[container].record.config)
+
+    network_options: NetworkOptions = replace(
+        config.network,
+        containers_directory=os.path.join(config.data_root, "containers"),
+        runtime_directory=config.exec_root,
+        on_event=network_event,
+        environment_of=environment_of,
+    )
+    networks = Networks(db, instance, network_options)
+    await networks.start()
+    undo.push_async_callback(networks.close)
+    services = Services(
+        config=config,
+        instance=instance,
+        facts=facts,
+        store=ContainerStore(db),
+        events=events,
+        launcher=launcher,
+        layers=layers,
+        images=images,
+        networks=networks,
+        volumes=Volumes(
+            db, os.path.join(config.data_root, "volumes"), config.exec_root, volume_event
+        ),
+    )
+    return services
+
+
+def _facts(data_root: str) -> Facts:
+    layout = cgroups.discover()
+    names = {name for name, _ in layout.v1} | set(layout.controllers)
+    return Facts(
+        user_namespaces=probe.user_namespaces() and probe.idmapped_mounts(data_root),
+        limits=HostFacts(
+            cpus=frozenset(os.sched_getaffinity(0)),
+            memory_nodes=_memory_nodes(),
+            cgroup_version=layout.version,
+            controllers=frozenset(names),
+            swap_limit=probe.swap_limit(),
+        ),
+        last_capability=capabilities.last_capability(),
+        apparmor=probe.apparmor(),
+    )
+
+
+def _memory_nodes() -> frozenset[int]:
+    try:
+        with open("/sys/devices/system/node/online", encoding="ascii") as file:
+            return frozenset(parse_number_set(file.read().strip()) or {0})
+    except OSError:
+        return frozenset({0})
+
+
+def _remove_cgroups(instance: Instance) -> None:
+    cgroup = cgroups.Cgroup(instance.cgroup_parent)
+    with contextlib.suppress(KernelError):
+        if cgroup.exists():
+            cgroup.kill()
+            cgroup.remove()

@@ -1,0 +1,275 @@
+"""The event bus: what happens is published once, kept for a while, and seen by every subscriber.
+
+Publishing touches memory only; the store gets events in batches a moment later, so that an event
+never waits for a disk. After a crash at most the last ``FLUSH_DELAY`` of history is missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from wherry.engine.filters import Filters
+from wherry.engine.timestamps import SECOND
+from wherry.storage.statedb import StateDB
+
+KEEP = 1024  # events of history; older ones are forgotten
+FLUSH_DELAY = 0.5  # seconds until published events are in the store
+BACKLOG = 16384  # events a slow subscriber may lag behind before it is dropped
+
+MIGRATIONS = [
+    """CREATE TABLE events (
+        number INTEGER PRIMARY KEY, time INTEGER NOT NULL, type TEXT NOT NULL,
+        action TEXT NOT NULL, actor TEXT NOT NULL, attributes TEXT NOT NULL, scope TEXT NOT NULL
+    );
+    CREATE INDEX events_by_time ON events (time)"""
+]
+
+# Actions such as "exec_create: sh -c true" match a filter that gives their first word only.
+_FUZZY_ACTIONS = frozenset({"health_status", "exec_create", "exec_start"})
+
+FILTERS = frozenset(
+    {
+        "config", "container", "daemon", "event", "image", "label", "network", "node", "plugin",
+        "scope", "secret", "service", "type", "volume",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened; ``time`` in nanoseconds since 1970."""
+
+    time: int
+    type: str
+    action: str
+    actor: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    scope: str = "local"
+
+    def view(self) -> dict[str, Any]:
+        """The shape of ``GET /events``, with status, id and from of old clients."""
+        view: dict[str, Any] = {}
+        if self.type in ("container", "image"):
+            view["status"] = self.action
+            view["id"] = self.actor
+            if self.type == "container":
+                view["from"] = self.attributes.get("image", "")
+        view["Type"] = self.type
+        view["Action"] = self.action
+        view["Actor"] = {"ID": self.actor, "Attributes": dict(self.attributes)}
+        view["scope"] = self.scope
+        view["time"] = self.time // SECOND
+        view["timeNano"] = self.time
+        return view
+
+
+class Subscription:
+    """Events as they come; an asynchronous iterator and a context manager."""
+
+    def __init__(
+        self,
+        queue: asyncio.Queue[Event | None],
+        until: int | None,
+        filters: Filters,
+        subscribers: set[asyncio.Queue[Event | None]],
+    ) -> None:
+        self._queue = queue
+        self._until = until
+        self._filters = filters
+        self._subscribers = subscribers
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        while event := await _next_before(self._queue, self._until):
+            if self._until is not None and event.time > self._until:
+                break
+            if matches(event, self._filters):
+                return event
+        self.close()
+        raise StopAsyncIteration
+
+    def close(self) -> None:
+        """Receive nothing more."""
+        self._subscribers.discard(self._queue)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class EventBus:
+    """Publish from the event loop's thread; subscribe as often as wanted."""
+
+    def __init__(self, db: StateDB) -> None:
+        """Bring the table up to date and load the history that is kept."""
+        db.migrate("events", MIGRATIONS)
+        self._db = db
+        rows = db.query(
+            "SELECT * FROM (SELECT * FROM events ORDER BY number DESC LIMIT ?) ORDER BY number",
+            (KEEP,),
+        )
+        self._history: deque[Event] = deque((_from_row(row) for row in rows), maxlen=KEEP)
+        self._unsaved: list[Event] = []
+        self._subscribers: set[asyncio.Queue[Event | None]] = set()
+        self._flushing: asyncio.TimerHandle | None = None
+        self._last = self._history[-1].time if self._history else 0
+
+    def publish(
+        self,
+        type: str,
+        action: str,
+        actor: str,
+        attributes: Mapping[str, str] | None = None,
+        scope: str = "local",
+    ) -> Event:
+        """Tell everyone that ``action`` happened to ``actor``; times strictly ascend."""
+        self._last = max(time.time_ns(), self._last + 1)
+        event = Event(self._last, type, action, actor, dict(attributes or {}), scope)
+        self._history.append(event)
+        self._unsaved.append(event)
+        if self._flushing is None:
+            loop = asyncio.get_running_loop()
+            self._flushing = loop.call_later(FLUSH_DELAY, self._flush_aside)
+        for queue in list(self._subscribers):
+            if queue.qsize() < BACKLOG:
+                queue.put_nowait(event)
+            else:
+                self._subscribers.discard(queue)
+                queue.put_nowait(None)
+        return event
+
+    def subscribe(
+        self, since: int | None = None, until: int | None = None, filters: Filters | None = None
+    ) -> Subscription:
+        """Events that match, from ``since`` (now when None) up to ``until`` (for ever when None).
+
+        Both are nanoseconds since 1970. Kept history is replayed first; no event is missed or
+        doubled between replay and what happens live. Close the subscription when done.
+        """
+        queue: asyncio.Queue[Event | None] = asyncio.Queue()
+        # Without `since`, an `until` still asks for the history up to it.
+        if since is not None or until is not None:
+            for event in self._history:
+                if event.time >= (since or 0):
+                    queue.put_nowait(event)
+        self._subscribers.add(queue)
+        return Subscription(queue, until, filters or Filters(), self._subscribers)
+
+    @property
+    def listeners(self) -> int:
+        """How many subscriptions there are."""
+        return len(self._subscribers)
+
+    def end_subscriptions(self) -> None:
+        """Let every subscriber see the end."""
+        for queue in self._subscribers:
+            queue.put_nowait(None)
+        self._subscribers.clear()
+
+    def flush(self) -> None:
+        """Write what was published to the store and forget what is too old."""
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
+        batch, self._unsaved = self._unsaved, []
+        _save(self._db, batch)
+
+    def close(self) -> None:
+        """End every subscription and write the rest; the bus is not used afterwards."""
+        self.end_subscriptions()
+        self.flush()
+
+    def _flush_aside(self) -> None:
+        self._flushing = None
+        batch, self._unsaved = self._unsaved, []
+        asyncio.get_running_loop().run_in_executor(None, _save, self._db, batch)
+
+
+def matches(event: Event, filters: Filters) -> bool:
+    """Whether an event passes ``docker events --filter`` (moby, ``daemon/events/filter.go``)."""
+    if not filters:
+        return True
+    fuzzy = any(name in _FUZZY_ACTIONS for name in filters.get("event"))
+    attributes = event.attributes
+    return (
+        (filters.prefix if fuzzy else filters.exact)("event", event.action)
+        and filters.exact("type", event.type)
+        and filters.exact("scope", event.scope)
+        and all(
+            _names(filters, kind, event)
+            for kind in ("daemon", "container", "plugin", "volume", "network", "node", "service",
+                         "secret", "config")
+            if kind in filters
+        )
+        and _image(filters, event)
+        and filters.pairs("label", attributes)
+    )  # fmt: skip
+
+
+def _names(filters: Filters, kind: str, event: Event) -> bool:
+    return filters.prefix(kind, event.actor) or filters.prefix(
+        kind, event.attributes.get("name", "")
+    )
+
+
+def _image(filters: Filters, event: Event) -> bool:
+    if "image" not in filters:
+        return True
+    name = event.attributes.get("name" if event.type == "image" else "image", "")
+    candidates = {event.actor, name, _without_tag(event.actor), _without_tag(name)}
+    return any(candidate and filters.exact("image", candidate) for candidate in candidates)
+
+
+def _without_tag(reference: str) -> str:
+    name, colon, tag = reference.rpartition(":")
+    return name if colon and "/" not in tag else reference
+
+
+async def _next_before(queue: asyncio.Queue[Event | None], until: int | None) -> Event | None:
+    if not queue.empty():
+        return queue.get_nowait()
+    if until is None:
+        return await queue.get()
+    try:
+        async with asyncio.timeout((until - time.time_ns()) / SECOND):
+            return await queue.get()
+    except TimeoutError:
+        return None
+
+
+def _save(db: StateDB, batch: list[Event]) -> None:
+    if not batch:
+        return
+    with db.transaction() as connection:
+        connection.executemany(
+            "INSERT INTO events (time, type, action, actor, attributes, scope)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (e.time, e.type, e.action, e.actor, json.dumps(dict(e.attributes)), e.scope)
+                for e in batch
+            ],
+        )
+        connection.execute(
+            "DELETE FROM events WHERE number <= (SELECT MAX(number) FROM events) - ?", (KEEP,)
+        )
+
+
+def _from_row(row: Any) -> Event:
+    return Event(
+        row["time"],
+        row["type"],
+        row["action"],
+        row["actor"],
+        json.loads(row["attributes"]),
+        row["scope"],
+    )

@@ -1,0 +1,92 @@
+"""Container ids, names, and finding a container by either."""
+
+from __future__ import annotations
+
+import random
+import re
+import secrets
+from collections.abc import Collection, Iterable, Mapping
+
+from wherry.errors import InvalidParameter, NotFound
+
+_NAME = re.compile(r"/?[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+
+_ADJECTIVES = """
+able agile amber ample ardent azure balmy beaming bold brave breezy bright brisk buoyant calm
+candid careful cheery clear clever cobalt copper coral cosy crisp daring dapper deft dewy eager
+earnest easy even fabled fair fearless fleet fluent fond frank fresh frosty gentle gilded glad
+gleaming golden graceful grand hardy hearty hidden honest humble idle ivory jade jaunty jolly
+keen kind lasting lively loyal lucid lucky lunar mellow merry mild misty modest neat nimble
+noble opal patient peaceful placid plucky polite prime proud quiet rapid ready robust rosy
+rustic sage salty serene sharp shining silent silver smooth snug solar sound spry stable steady
+sterling stout sturdy sunny supple swift tender tidal tidy topaz tranquil trim true trusty
+upbeat valiant vivid warm wary wavy wise witty zesty
+"""
+
+_SURNAMES = """
+abel agnesi amundsen anning arago babbage banks barents beaufort bering bernoulli boole bose
+boyle brahe cabot cantor carson cartier cassini celsius chandra chen columb cook copernicus
+coulomb curie cuvier darwin davis dewey dirac drake earhart eiffel ericson euclid euler faraday
+fermat fermi fisher flinders fourier franklin frobisher fulton galileo galois gama gauss germain
+gibbs goddard goeppert halley hamilton harrison henson herschel hertz hevelius hopper hubble
+hudson humboldt huygens hypatia ibn_battuta ibn_majid joliot joule kelvin kepler khayyam
+kovalevskaya lagrange langmuir laplace leakey leavitt leibniz linnaeus lovelace magellan
+malpighi marconi markham maury maxwell mead meitner mendel mercator moseley nansen napier newton
+nightingale noether oersted ohm pascal pasteur peary perrault planck polo ptolemy raman
+ramanujan ross rutherford sagan scott shackleton shannon snell somerville tasman tereshkova
+tesla thales turing vespucci volta wallace watt weddell wegener wu zheng_he
+"""
+
+
+def new_id() -> str:
+    """64 random hex digits; the first 12 are not all decimal, so none reads as a number."""
+    while True:
+        candidate = secrets.token_hex(32)
+        if not candidate[:12].isdecimal():
+            return candidate
+
+
+def random_name(taken: Collection[str]) -> str:
+    """A name nobody has, as ``adjective_surname``, with a digit when many are taken."""
+    for attempt in range(6):
+        name = f"{_one_of(_ADJECTIVES)}_{_one_of(_SURNAMES)}"
+        if attempt:
+            name += str(random.randrange(10))
+        if name not in taken:
+            return name
+    while (name := f"{_one_of(_ADJECTIVES)}_{secrets.token_hex(4)}") in taken:
+        pass
+    return name
+
+
+def _one_of(words: str) -> str:
+    return random.choice(words.split())
+
+
+def check_name(name: str) -> str:
+    """``name`` without its slash; raises InvalidParameter in Docker's words."""
+    if not _NAME.fullmatch(name):
+        raise InvalidParameter(
+            f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+        )
+    return name.removeprefix("/")
+
+
+def find(reference: str, ids: Iterable[str], by_name: Mapping[str, str]) -> str:
+    """The id that ``reference`` (id, name or unique beginning of an id) means.
+
+    A full id wins over a name, a name over a prefix. Raises NotFound and InvalidParameter.
+    """
+    known = ids if isinstance(ids, (dict, set, frozenset)) else set(ids)
+    if reference in known:
+        return reference
+    named = by_name.get(reference.removeprefix("/"))
+    if named is not None:
+        return named
+    if reference and all(character in "0123456789abcdef" for character in reference):
+        matching = [candidate for candidate in known if candidate.startswith(reference)]
+        if len(matching) == 1:
+            return matching[0]
+        if matching:
+            raise InvalidParameter(f"multiple IDs found with provided prefix: {reference}")
+    raise NotFound(f"No such container: {reference}")

@@ -1,0 +1,5 @@
+"""From a container's configuration to an OCI runtime spec: pure functions, no effects."""
+
+from wherry.engine.spec.build import SpecInput, build
+
+__all__ = ["SpecInput", "build"]
