@@ -1,0 +1,1 @@
+"""The Engine REST API over the engine. No logic."""

@@ -1,0 +1,149 @@
+"""``wherry daemon``: options, PID file, engine, sockets, signals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from wherry.api import journal, pidfile
+from wherry.api.options import load, usage
+from wherry.api.serve import Address, Listeners, TLSFiles, parse_address
+from wherry.api.settings import engine_config
+from wherry.errors import InvalidParameter, WherryError
+
+log = logging.getLogger("wherry.daemon")
+
+_M_ARENA_MAX = -8  # mallopt(3)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the daemon until it is told to end; returns the exit code."""
+    if any(word in ("-h", "--help") for word in arguments):
+        sys.stdout.write(usage())
+        return 0
+    try:
+        options = load(arguments)
+        addresses, tls = listening(options)
+        config = engine_config(options)
+    except WherryError as error:
+        return _fail(str(error))
+    if options["validate"]:
+        print("configuration OK")
+        return 0
+    if os.geteuid() != 0:
+        return _fail(
+            "the engine needs root to make containers: run it as root (sudo wherry daemon)"
+        )
+    journal.start("debug" if options["debug"] else options["log-level"], options["log-format"])
+    try:
+        pidfile.write(options["pidfile"])
+        try:
+            asyncio.run(_run(arguments, options, config, addresses, tls))
+        finally:
+            pidfile.remove(options["pidfile"])
+    except WherryError as error:
+        return _fail(f"failed to start daemon: {error}")
+    return 0
+
+
+def listening(options: dict[str, Any]) -> tuple[list[Address], TLSFiles | None]:
+    """Where to listen and with which certificate; raises InvalidParameter."""
+    if not journal.is_level(options["log-level"]):
+        raise InvalidParameter(f"unable to parse logging level: {options['log-level']}")
+    tls = None
+    if options["tlsverify"] or options["tls"]:
+        folder = os.environ.get("DOCKER_CERT_PATH") or os.path.expanduser("~/.docker")
+        tls = TLSFiles(
+            certificate=options["tlscert"] or f"{folder}/cert.pem",
+            key=options["tlskey"] or f"{folder}/key.pem",
+            ca=(options["tlscacert"] or f"{folder}/ca.pem") if options["tlsverify"] else None,
+        )
+    hosts = options["host"] or ["unix://"]
+    return [parse_address(text, tls=tls is not None) for text in hosts], tls
+
+
+async def _run(
+    arguments: Sequence[str],
+    options: dict[str, Any],
+    config: Any,
+    addresses: list[Address],
+    tls: TLSFiles | None,
+) -> None:
+    from wherry.engine.engine import Engine
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    engine = await Engine.open(config)
+    try:
+        from wherry.api.app import Api
+        from wherry.api.routes import ALL
+
+        server = Api(engine, ALL, experimental=options["experimental"]).server()
+        listeners = Listeners(server)
+        loop.add_signal_handler(signal.SIGHUP, _reload, engine, arguments)
+        try:
+            for address in addresses:
+                await listeners.open(address, tls=tls, group=options["group"])
+            # What has been loaded stays: the collector need not look at it again.
+            gc.collect()
+            gc.freeze()
+            _give_back_memory()
+            _notify("READY=1")
+            log.info("Daemon has completed initialization")
+            await stop.wait()
+            log.info("Processing signal 'terminated'")
+            _notify("STOPPING=1")
+        finally:
+            listeners.close()
+            engine.events.end_subscriptions()
+            await server.shutdown(1)
+    finally:
+        await engine.close()
+
+
+def _reload(engine: Any, arguments: Sequence[str]) -> None:
+    """SIGHUP: take over what may change while running; a broken file changes nothing."""
+    try:
+        options = load(arguments)
+        config = engine_config(options)
+        if not journal.is_level(options["log-level"]):
+            raise InvalidParameter(f"unable to parse logging level: {options['log-level']}")
+    except WherryError as error:
+        log.error("reload: %s", error)
+        return
+    journal.set_level("debug" if options["debug"] else options["log-level"])
+    engine.reload(config)
+    log.info("Reloaded configuration")
+
+
+def _give_back_memory() -> None:
+    """Return what start-up has freed, and let threads share one heap, malloc_trim(3)."""
+    libc = ctypes.CDLL(None)
+    with contextlib.suppress(AttributeError):  # another C library than glibc
+        libc.mallopt(_M_ARENA_MAX, 1)
+        libc.malloc_trim(0)
+
+
+def _notify(state: str) -> None:
+    """Tell a service manager that started the daemon, sd_notify(3)."""
+    path = os.environ.get("NOTIFY_SOCKET")
+    if not path:
+        return
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.sendto(state.encode(), "\0" + path[1:] if path.startswith("@") else path)
+
+
+def _fail(text: str) -> int:
+    print(f"wherry daemon: {text}", file=sys.stderr)
+    return 1

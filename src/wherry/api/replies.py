@@ -1,0 +1,90 @@
+"""Answers: JSON objects, no content, and streams of bytes or of JSON objects."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from wherry import __version__
+from wherry.api.call import Call
+from wherry.engine.info import API_VERSION
+
+SERVER = f"Docker/{__version__} (linux)"
+
+
+def common_headers(*, experimental: bool) -> dict[str, str]:
+    """The headers of every answer."""
+    return {
+        "Api-Version": API_VERSION,
+        "Docker-Experimental": "true" if experimental else "false",
+        "Ostype": "linux",
+        "Server": SERVER,
+    }
+
+
+def encode(data: Any) -> bytes:
+    """JSON as one line."""
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode(
+        "utf-8", "surrogateescape"
+    )
+
+
+def reply(data: Any, status: int = 200) -> web.Response:
+    """A JSON answer."""
+    return web.Response(
+        body=encode(data) + b"\n", status=status, headers={"Content-Type": "application/json"}
+    )
+
+
+def message(text: str, status: int) -> web.Response:
+    """An error in Docker's form."""
+    if status == 304:
+        return web.Response(status=304)
+    return reply({"message": text}, status)
+
+
+def nothing(status: int = 204) -> web.Response:
+    """An answer without a body."""
+    return web.Response(status=status)
+
+
+class Stream:
+    """A chunked answer whose headers are out as soon as it is open."""
+
+    def __init__(self, response: web.StreamResponse) -> None:
+        self._response = response
+
+    @classmethod
+    async def open(
+        cls,
+        call: Call,
+        content_type: str,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+    ) -> Stream:
+        """Send the head now."""
+        response = web.StreamResponse(
+            status=status,
+            headers={**(headers or {}), **call.common_headers, "Content-Type": content_type},
+        )
+        if call.request.version >= (1, 1):
+            response.enable_chunked_encoding()
+        await response.prepare(call.request)
+        return cls(response)
+
+    async def write(self, data: bytes) -> None:
+        """Send a piece; raises ConnectionResetError when the client is gone."""
+        if data:
+            await self._response.write(data)
+
+    async def write_json(self, data: Any, end: bytes = b"\n") -> None:
+        """Send one JSON object."""
+        await self._response.write(encode(data) + end)
+
+    async def close(self) -> web.StreamResponse:
+        """Send the end; the result is what a handler returns."""
+        await self._response.write_eof()
+        return self._response

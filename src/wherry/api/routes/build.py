@@ -1,0 +1,176 @@
+"""Building images, and the build cache."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from wherry.api.call import Call
+from wherry.api.progress import Emit, stream_progress
+from wherry.api.replies import reply
+from wherry.api.router import Route
+from wherry.build.backend import CommandFailed, Resources
+from wherry.build.errors import SyntaxProblem
+from wherry.build.platforms import parse_platform
+from wherry.build.request import BuildRequest
+from wherry.errors import InvalidParameter
+from wherry.images import reference
+
+_EPOCH = "SOURCE_DATE_EPOCH"
+
+
+async def build(call: Call) -> web.StreamResponse:
+    """``docker build``: the context is the body, or at ``remote``."""
+    request = build_request(call)
+    remote = call.text("remote")
+    body = call.body() if call.has_body else None
+
+    async def work(emit: Emit) -> None:
+        try:
+            await call.engine.builds.build(request, body, remote=remote, emit=emit)
+        except CommandFailed as failed:
+            detail = {"code": failed.code, "message": str(failed)}
+            emit({"errorDetail": detail, "error": str(failed)})
+
+    return await stream_progress(call, work)
+
+
+async def prune(call: Call) -> web.StreamResponse:
+    """Forget what the builder keeps."""
+    keep = 0
+    for name in ("reserved-space", "keep-storage", "max-used-space"):
+        keep = keep or call.number(name) or 0
+    return reply(await call.engine.builds.prune(keep_bytes=keep, filters=call.filters))
+
+
+def build_request(call: Call) -> BuildRequest:
+    """The query and headers of ``POST /build``. Raises InvalidParameter."""
+    version = call.text("version")
+    if version not in ("", "1"):
+        raise InvalidParameter(
+            f"invalid build version {version!r}: this route serves version 1 (DOCKER_BUILDKIT=0)"
+        )
+    if call.text("outputs") not in ("", "[]", "null"):
+        raise InvalidParameter("custom outputs are not offered by this route")
+    arguments = _arguments(call)
+    return BuildRequest(
+        dockerfile=call.text("dockerfile"),
+        tags=_tags(call),
+        arguments=arguments,
+        labels=_texts_by_name(call, "labels"),
+        target=call.text("target"),
+        platform=_platform(call.text("platform")),
+        no_cache=call.flag("nocache"),
+        no_cache_stages=tuple(filter(None, call.text("nocachefilter").split(","))),
+        pull=call.flag("pull"),
+        quiet=call.flag("q"),
+        squash=call.flag("squash"),
+        network=call.text("networkmode") or "default",
+        cache_from=_list(call, "cachefrom"),
+        contexts=_texts_by_name(call, "contexts"),
+        secrets=_secrets(call),
+        resources=_resources(call),
+        auth=call.header_json("X-Registry-Config"),
+        epoch=_epoch(arguments),
+        explain=call.flag("explain"),
+        check=call.flag("check"),
+        allow_insecure="security.insecure" in call.text("allow").split(","),
+    )
+
+
+def _tags(call: Call) -> tuple[str, ...]:
+    tags = tuple(dict.fromkeys(tag for tag in call.texts("t") if tag))
+    for tag in tags:
+        if reference.parse(tag).digest is not None:
+            raise InvalidParameter(f"invalid tag {tag}: a build cannot be tagged with a digest")
+    return tags
+
+
+def _platform(text: str) -> Any:
+    try:
+        return parse_platform(text) if text else None
+    except SyntaxProblem as problem:
+        raise InvalidParameter(str(problem)) from None
+
+
+def _arguments(call: Call) -> dict[str, str]:
+    """``--build-arg``; a null takes the value of the client's environment, which it lacked."""
+    given = _json(call, "buildargs", {})
+    if not isinstance(given, dict):
+        raise InvalidParameter("error reading build args: not a JSON object")
+    return {name: str(value) for name, value in given.items() if value is not None}
+
+
+def _texts_by_name(call: Call, name: str) -> dict[str, str]:
+    given = _json(call, name, {})
+    if not isinstance(given, dict):
+        raise InvalidParameter(f"error reading {name}: not a JSON object")
+    return {str(key): str(value) for key, value in given.items()}
+
+
+def _list(call: Call, name: str) -> tuple[str, ...]:
+    given = _json(call, name, [])
+    if not isinstance(given, list):
+        raise InvalidParameter(f"error reading {name}: not a JSON array")
+    return tuple(map(str, given))
+
+
+def _json(call: Call, name: str, default: Any) -> Any:
+    text = call.text(name)
+    if not text:
+        return default
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidParameter(f"error reading {name}: {error}") from None
+    return default if value is None else value
+
+
+def _secrets(call: Call) -> dict[str, bytes]:
+    """Values by id, in base64, from a header: they are in no log of addresses."""
+    given = call.header_json("X-Build-Secrets")
+    try:
+        return {name: base64.b64decode(value, validate=True) for name, value in given.items()}
+    except (binascii.Error, TypeError, ValueError):
+        raise InvalidParameter("invalid X-Build-Secrets header: values are not base64") from None
+
+
+def _epoch(arguments: Mapping[str, str]) -> int | None:
+    text = arguments.get(_EPOCH, "")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal() and int(text) < 1 << 36):
+        raise InvalidParameter(f"invalid {_EPOCH}: {text} is not a number of seconds")
+    return int(text)
+
+
+def _resources(call: Call) -> Resources:
+    ulimits = _json(call, "ulimits", [])
+    if not isinstance(ulimits, list) or not all(isinstance(item, dict) for item in ulimits):
+        raise InvalidParameter("error reading ulimits: not a JSON array of objects")
+    hosts = [word for text in call.texts("extrahosts") for word in text.split(",") if word]
+    return Resources(
+        memory=call.number("memory") or 0,
+        memory_swap=call.number("memswap") or 0,
+        cpu_shares=call.number("cpushares") or 0,
+        cpu_period=call.number("cpuperiod") or 0,
+        cpu_quota=call.number("cpuquota") or 0,
+        cpuset_cpus=call.text("cpusetcpus"),
+        cpuset_mems=call.text("cpusetmems"),
+        shm_size=call.number("shmsize") or 0,
+        cgroup_parent=call.text("cgroupparent"),
+        ulimits=tuple(ulimits),
+        extra_hosts=tuple(hosts),
+        security_options=tuple(filter(None, call.texts("securityopt"))),
+    )
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("POST", "/build", build, follows_client=True),
+    Route("POST", "/build/prune", prune),
+)

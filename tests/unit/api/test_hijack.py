@@ -1,0 +1,187 @@
+import asyncio
+import socket
+import ssl
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.unit.api.fake import exchange, get, serving
+
+from wherry.api.serve import Address, TLSFiles
+from wherry.engine.logs import frame
+
+ATTACH = (
+    b"POST /v1.51/containers/c1/attach?stream=1&stdin=1&stdout=1 HTTP/1.1\r\nHost: e\r\n"
+    b"Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n\r\n"
+)
+
+
+async def test_the_connection_becomes_a_raw_stream(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        reader, writer = await asyncio.open_unix_connection(server.path)
+        writer.write(ATTACH)
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 101 UPGRADED\r\n")
+        assert b"Content-Type: application/vnd.docker.multiplexed-stream\r\n" in head
+        assert b"Upgrade: tcp\r\n" in head
+        writer.write(b"hello")
+        assert await reader.readexactly(13) == frame("stdout", b"hello")
+        writer.write_eof()
+        assert await reader.read() == frame("stdout", b"end")
+        writer.close()
+
+
+async def test_input_sent_with_the_request_is_not_lost(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        reader, writer = await asyncio.open_unix_connection(server.path)
+        writer.write(ATTACH + b"early")
+        await reader.readuntil(b"\r\n\r\n")
+        assert await reader.readexactly(13) == frame("stdout", b"early")
+        writer.write_eof()
+        assert await reader.read() == frame("stdout", b"end")
+        writer.close()
+
+
+async def test_without_upgrade_the_answer_is_200(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        reader, writer = await asyncio.open_unix_connection(server.path)
+        writer.write(
+            b"POST /v1.41/containers/c1/attach?stream=1&stdin=1 HTTP/1.1\r\nHost: e\r\n\r\n"
+        )
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"Content-Type: application/vnd.docker.raw-stream\r\n" in head
+        writer.write(b"hi")
+        assert await reader.readexactly(10) == frame("stdout", b"hi")
+        writer.close()
+
+
+async def test_a_failure_before_the_upgrade_leaves_the_connection_usable(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        reader, writer = await asyncio.open_unix_connection(server.path)
+        writer.write(ATTACH.replace(b"c1", b"c2"))
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 404")
+        await reader.readuntil(b"}\n")
+        writer.write(b"GET /_ping HTTP/1.1\r\nHost: e\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        writer.close()
+
+
+async def test_many_megabytes_pass_unharmed(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        reader, writer = await asyncio.open_unix_connection(server.path)
+        writer.write(ATTACH)
+        await reader.readuntil(b"\r\n\r\n")
+        data = bytes(range(256)) * 16384
+
+        async def receive() -> bytes:
+            received = b""
+            while len(received) < len(data):
+                header = await reader.readexactly(8)
+                received += await reader.readexactly(int.from_bytes(header[4:], "big"))
+            return received
+
+        receiving = asyncio.create_task(receive())
+        writer.write(data)
+        assert await receiving == data
+        writer.close()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> TLSFiles:
+    folder = tmp_path_factory.mktemp("tls")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+         "-keyout", f"{folder}/key.pem", "-out", f"{folder}/cert.pem"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return TLSFiles(f"{folder}/cert.pem", f"{folder}/key.pem", ca=f"{folder}/cert.pem")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def call_over_tls(files: TLSFiles, port: int, *, with_certificate: bool) -> bytes:
+    """A client that ends its sending side with close_notify and reads on, as Go's does."""
+    context = ssl.create_default_context(cafile=files.certificate)
+    if with_certificate:
+        context.load_cert_chain(files.certificate, files.key)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    received = b""
+    with socket.create_connection(("localhost", port), timeout=20) as sock:
+
+        def step(action: object) -> bytes:
+            while True:
+                try:
+                    result = action()  # type: ignore[operator]
+                    sock.sendall(outgoing.read())
+                    return result if isinstance(result, bytes) else b""
+                except ssl.SSLWantReadError:
+                    sock.sendall(outgoing.read())
+                    data = sock.recv(65536)
+                    if not data:
+                        incoming.write_eof()
+                    incoming.write(data)
+
+        step(tls.do_handshake)
+        step(lambda: tls.write(ATTACH + b"over tls"))
+        while b"over tls" not in received:
+            received += step(lambda: tls.read(65536))
+        try:
+            tls.unwrap()
+        except ssl.SSLWantReadError:
+            sock.sendall(outgoing.read())
+        while data := sock.recv(65536):
+            incoming.write(data)
+        incoming.write_eof()
+    return received
+
+
+async def test_tls_with_a_client_certificate(tmp_path: Path, certificate: TLSFiles) -> None:
+    port = free_port()
+    async with serving(tmp_path, Address("tcp", "127.0.0.1", port), certificate):
+        answer = await asyncio.to_thread(call_over_tls, certificate, port, with_certificate=True)
+        assert answer.startswith(b"HTTP/1.1 101 UPGRADED")
+        assert answer.endswith(frame("stdout", b"over tls"))
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            await asyncio.to_thread(call_over_tls, certificate, port, with_certificate=False)
+
+
+async def test_foreign_web_pages_are_refused_on_tcp(tmp_path: Path) -> None:
+    port = free_port()
+    async with serving(tmp_path, Address("tcp", "127.0.0.1", port)):
+
+        def ask(*headers: str) -> int:
+            with socket.create_connection(("127.0.0.1", port), timeout=20) as sock:
+                lines = ["GET /version HTTP/1.1", *headers, "Connection: close", "", ""]
+                sock.sendall("\r\n".join(lines).encode())
+                return int(sock.recv(4096).split(b" ")[1])
+
+        here = f"Host: 127.0.0.1:{port}"
+        rebound = (
+            "Host: evil.example",
+            "Origin: http://evil.example",
+            "Sec-Fetch-Site: same-origin",
+        )
+        for headers, code in (
+            ((here,), 200),
+            (("Host: engine.example",), 200),
+            ((here, "Origin: http://evil.example"), 403),
+            ((here, "Sec-Fetch-Site: cross-site"), 403),
+            (rebound, 403),
+            ((here, f"Origin: http://127.0.0.1:{port}"), 200),
+        ):
+            assert await asyncio.to_thread(ask, *headers) == code, headers
+
+
+async def test_a_unix_socket_has_no_origin(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        answer = await get(server.path, "/version", "GET", "Origin: http://x.example")
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert await exchange(server.path, b"", finish=True) == b""
