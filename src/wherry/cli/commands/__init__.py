@@ -1,0 +1,1 @@
+"""One command, or a small family of them, a module."""

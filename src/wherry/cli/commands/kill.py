@@ -1,0 +1,30 @@
+"""``wherry kill``"""
+
+from __future__ import annotations
+
+from wherry.client.api import quote
+
+from ..command import Command, at_least
+from ..flags import Flag
+from ..kinds import STRING
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..flags import Options
+    from ..session import Session
+
+
+def _kill(session: Session, options: Options, arguments: list[str]) -> int:
+    query = {"signal": options["signal"] or None}
+    return session.each(
+        arguments,
+        lambda name: session.client.call("POST", f"/containers/{quote(name)}/kill", query=query),
+    )
+
+
+KILL = Command(
+    "kill [OPTIONS] CONTAINER [CONTAINER...]",
+    _kill,
+    flags=(Flag("signal", "s", STRING, "Signal to send to the container"),),
+    arguments=at_least(1),
+)

@@ -1,0 +1,68 @@
+"""``wherry push``"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from wherry.client.api import quote
+
+from .. import references
+from ..auth import header
+from ..command import Command, exactly
+from ..errors import CliError
+from ..flags import Flag
+from ..kinds import BOOL, STRING
+from ..progress import draw
+from .pull import repository
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..flags import Options
+    from ..session import Session
+
+
+def _push(session: Session, options: Options, arguments: list[str]) -> int:
+    image = arguments[0]
+    references.check(image)
+    _, tag, digest = references.split(image)
+    if digest:
+        raise CliError("cannot push a digest reference")
+    if options["all-tags"] and tag:
+        raise CliError("tag can't be used with --all-tags/-a")
+    if not options["all-tags"] and not tag:
+        tag = "latest"
+        if not options["quiet"]:
+            session.say("Using default tag: latest")
+    query: dict[str, Any] = {"tag": tag or None}
+    if options["platform"]:
+        os_name, _, rest = options["platform"].partition("/")
+        architecture, _, variant = rest.partition("/")
+        platform = {"os": os_name, "architecture": architecture, "variant": variant}
+        query["platform"] = json.dumps({key: text for key, text in platform.items() if text})
+    path = f"/images/{quote(repository(image), '/:')}/push"
+    messages = session.client.stream(
+        "POST", path, query=query, headers=header(session.config, image)
+    )
+    if options["quiet"]:
+        with open(os.devnull, "w", encoding="utf-8") as nowhere:
+            draw(messages, nowhere)
+        session.say(f"{repository(image)}{':' + tag if tag else ''}")
+    else:
+        draw(messages)
+    return 0
+
+
+PUSH = Command(
+    "push [OPTIONS] NAME[:TAG]",
+    _push,
+    flags=(
+        Flag("all-tags", "a", BOOL, "Push all tags of an image to the repository"),
+        Flag("platform", "", STRING, "Push only this platform (os/arch[/variant])"),
+        Flag("quiet", "q", BOOL, "Suppress verbose output"),
+        Flag("disable-content-trust", "", BOOL, "", default=True, hidden=True),
+    ),
+    arguments=exactly(1),
+)

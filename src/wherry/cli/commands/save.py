@@ -1,0 +1,40 @@
+"""``wherry save``"""
+
+from __future__ import annotations
+
+from .. import platforms
+from ..command import Command, at_least
+from ..errors import CliError
+from ..files import check_output, save_stream
+from ..flags import Flag
+from ..kinds import STRING, STRINGS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..flags import Options
+    from ..session import Session
+
+
+def _save(session: Session, options: Options, arguments: list[str]) -> int:
+    output = options["output"]
+    if not output and session.stdout_is_terminal:
+        raise CliError("cowardly refusing to save to a terminal. Use the -o flag or redirect")
+    if output:
+        try:
+            check_output(output)
+        except CliError as error:
+            raise CliError(f"failed to save image: {error}") from None
+    query = {"names": arguments, "platform": platforms.query(options["platform"])}
+    save_stream(session.client.request("GET", "/images/get", query=query), output)
+    return 0
+
+
+SAVE = Command(
+    "save [OPTIONS] IMAGE [IMAGE...]",
+    _save,
+    flags=(
+        Flag("output", "o", STRING, "Write to a file, instead of STDOUT"),
+        Flag("platform", "", STRINGS, "Save only these platforms (os/arch[/variant])"),
+    ),
+    arguments=at_least(1),
+)

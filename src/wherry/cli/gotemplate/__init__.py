@@ -1,0 +1,10 @@
+"""The template language of Go's text/template, as ``--format`` takes it.
+
+>>> Template("{{.Name | upper}}").render({"Name": "wherry"})
+'WHERRY'
+"""
+
+from .evaluator import TemplateError, go_string
+from .template import Template
+
+__all__ = ["Template", "TemplateError", "go_string"]

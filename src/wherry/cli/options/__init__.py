@@ -1,0 +1,2 @@
+"""The values that describe containers on the command line, as the API wants them. No I/O but
+reading files that flags name."""
