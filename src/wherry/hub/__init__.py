@@ -1,0 +1,1 @@
+"""Registry server, index and web site in one process."""

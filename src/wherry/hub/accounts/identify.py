@@ -1,0 +1,114 @@
+"""From an Authorization header to an actor: passwords, access tokens, bearer tokens."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import secrets
+import time
+
+from sqlalchemy import Connection
+
+from wherry.errors import Forbidden, Unauthorized
+from wherry.hub.accounts.access import ANONYMOUS, Actor, Role
+from wherry.hub.accounts.limits import Limiter
+from wherry.hub.accounts.passwords import PasswordVerifier
+from wherry.hub.accounts.tokens import TokenIssuer
+from wherry.hub.database import Database
+from wherry.hub.records import users
+
+TOKEN_PREFIX = "whub_"
+_WRONG = "incorrect username or password"
+
+
+def new_secret() -> str:
+    """A fresh access token; only its hash is stored."""
+    return TOKEN_PREFIX + secrets.token_urlsafe(32)
+
+
+def hash_secret(secret: str) -> str:
+    """How access tokens and session cookies are stored: they are long and random already."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+class Identifier:
+    """Turns credentials into actors; counts failures by address and by name."""
+
+    def __init__(self, db: Database, issuer: TokenIssuer) -> None:
+        self._db = db
+        self._issuer = issuer
+        self._passwords = PasswordVerifier()
+        self._by_address = Limiter(count=20, seconds=60)
+        self._by_name = Limiter(count=100, seconds=60)
+
+    async def from_header(self, header: str, service: str, address: str) -> Actor:
+        """The actor of an Authorization header; ANONYMOUS for an empty one.
+
+        Raises Unauthorized for wrong credentials and Forbidden after too many wrong ones.
+        """
+        if not header:
+            return ANONYMOUS
+        scheme, _, value = header.partition(" ")
+        if scheme.lower() == "bearer":
+            return await self._bearer(value.strip(), service)
+        if scheme.lower() == "basic":
+            name, password = _decode_basic(value)
+            return await self.login(name, password, address)
+        raise Unauthorized(f"unknown authorization scheme {scheme[:20]!r}")
+
+    async def _bearer(self, token: str, service: str) -> Actor:
+        if token.startswith(TOKEN_PREFIX):
+            return await self._access_token(token, None)
+        claims = await self._issuer.verify(token, service)
+        if claims.user is None:
+            return Actor(scopes=claims.scopes)
+        user = await self._db.read(users.by_id, claims.user)
+        if user is None or user.disabled:
+            raise Unauthorized("the account of this token is gone")
+        return Actor(user.id, user.name, user.admin, Role(claims.role), claims.scopes)
+
+    async def login(self, name: str, password: str, address: str) -> Actor:
+        """The actor with that name and password or access token."""
+        if not self._by_address.peek(address) or not self._by_name.peek(name):
+            raise Forbidden("too many failed logins; wait a minute")
+        try:
+            if password.startswith(TOKEN_PREFIX):
+                return await self._access_token(password, name)
+            return await self._password(name, password)
+        except Unauthorized:
+            self._by_address.allow(address)
+            self._by_name.allow(name)
+            raise
+
+    async def _password(self, name: str, password: str) -> Actor:
+        user = await self._db.read(users.by_name, name.lower())
+        good = await self._passwords.verify(user.password if user else "", password)
+        if user is None or not good or user.disabled:
+            raise Unauthorized(_WRONG)
+        return Actor(user.id, user.name, user.admin)
+
+    async def _access_token(self, secret: str, name: str | None) -> Actor:
+        token = await self._db.read(users.token, hash_secret(secret), int(time.time()))
+        if token is None or (name is not None and name.lower() != token.user.name):
+            raise Unauthorized(_WRONG)
+        if token.stale:
+            await self._db.write(_note_use, token.id)
+        user = token.user
+        # Access tokens never administer the hub: what they can do is bounded by repositories.
+        return Actor(user.id, user.name, user.admin and token.role >= Role.ADMIN, Role(token.role))
+
+
+def _note_use(conn: Connection, token: int) -> None:
+    users.note_token_use(conn, token, int(time.time()))
+
+
+def _decode_basic(value: str) -> tuple[str, str]:
+    try:
+        text = base64.b64decode(value.strip(), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        raise Unauthorized("malformed basic credentials") from None
+    name, colon, password = text.partition(":")
+    if not colon:
+        raise Unauthorized("malformed basic credentials")
+    return name, password

@@ -1,0 +1,96 @@
+"""The hub's parts, put together once and handed to every handler."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+from sqlalchemy.exc import SQLAlchemyError
+
+from wherry.errors import Unavailable
+from wherry.hub.accounts.identify import Identifier
+from wherry.hub.accounts.tokens import TokenIssuer
+from wherry.hub.config import HubConfig
+from wherry.hub.database import Database
+from wherry.hub.metrics import Metrics
+from wherry.hub.migrations.run import migrate
+from wherry.hub.pulls import PullCounter
+from wherry.hub.registry.names import Hasher
+from wherry.hub.storage.base import BlobStorage
+from wherry.hub.storage.files import FileStorage
+
+log = logging.getLogger("wherry.hub")
+_PROGRESS = 1000
+
+
+@dataclass
+class Progress:
+    """The hash of an upload's bytes so far, in the process that received them all."""
+
+    size: int
+    hasher: Hasher
+
+
+class Hub:
+    """Database, storage, keys and counters of one process."""
+
+    def __init__(self, config: HubConfig) -> None:
+        self.config = config
+        try:
+            config.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.db = Database(config.database_url)
+            with self.db.exclusive():
+                migrate(self.db)
+        except OSError as error:
+            raise Unavailable(f"cannot use the data folder {config.data}: {error}") from error
+        except SQLAlchemyError as error:
+            reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+            raise Unavailable(f"cannot open the database: {reason}") from error
+        self.storage = make_storage(config)
+        self.issuer = TokenIssuer(self.db, config.key_lifetime, config.token_lifetime)
+        self.identifier = Identifier(self.db, self.issuer)
+        self.metrics = Metrics()
+        self.pulls = PullCounter(self.db)
+        self.progress: OrderedDict[str, Progress] = OrderedDict()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def remember(self, upload: str, progress: Progress) -> None:
+        """Keeps an upload's hash for the next request that goes on with it."""
+        self.progress[upload] = progress
+        if len(self.progress) > _PROGRESS:
+            self.progress.popitem(last=False)
+
+    def background(self, work: Any) -> None:
+        """Runs a coroutine until it ends or the hub closes."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Stops background work, writes what is counted in memory, closes the database."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.pulls.flush()
+        self.db.close()
+
+
+def make_storage(config: HubConfig) -> BlobStorage:
+    """The storage that the configuration asks for."""
+    if config.s3 is not None:
+        from wherry.hub.storage.s3 import S3Storage  # boto3 takes a quarter second to import
+
+        return S3Storage(config.s3)
+    return FileStorage(config.data)
+
+
+HUB = web.AppKey("hub", Hub)
+
+
+def hub_of(request: web.Request) -> Hub:
+    """The hub that serves ``request``."""
+    return request.app[HUB]

@@ -1,0 +1,1 @@
+"""Queries: plain functions that take a connection, one subject a module."""

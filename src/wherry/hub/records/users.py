@@ -1,0 +1,213 @@
+"""Users, their access tokens and their sessions."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, select, update
+
+from wherry.errors import Conflict, InvalidParameter
+from wherry.hub.records.repositories import create_owner, owner_id
+from wherry.hub.schema import access_tokens, sessions, users
+
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9]|[._-](?=[a-z0-9])){1,38}")
+_USE_RESOLUTION = 300
+
+
+@dataclass(frozen=True)
+class User:
+    """One account."""
+
+    id: int
+    name: str
+    email: str
+    display_name: str
+    password: str
+    admin: bool
+    disabled: bool
+    created: int
+
+
+@dataclass(frozen=True)
+class AccessToken:
+    """A personal access token with its user; ``stale`` when its use was noted long ago."""
+
+    id: int
+    role: int
+    user: User
+    stale: bool
+
+
+def check_name(name: str) -> str:
+    """``name`` when it can name a user or organisation. Raises InvalidParameter."""
+    if not _NAME.fullmatch(name):
+        raise InvalidParameter(
+            "a name has 2 to 39 lower-case letters, digits and single . _ - between them"
+        )
+    return name
+
+
+def by_id(conn: Connection, user: int) -> User | None:
+    """The user with that id."""
+    row = conn.execute(select(users).where(users.c.id == user)).first()
+    return User(**row._mapping) if row else None
+
+
+def by_name(conn: Connection, name: str) -> User | None:
+    """The user with that name."""
+    row = conn.execute(select(users).where(users.c.name == name)).first()
+    return User(**row._mapping) if row else None
+
+
+def count(conn: Connection) -> int:
+    """How many accounts there are."""
+    return conn.execute(select(func.count()).select_from(users)).scalar_one()
+
+
+def create(
+    conn: Connection, name: str, password_hash: str, email: str = "", *, admin: bool = False
+) -> User:
+    """Adds a user and the owner of the same name. Raises InvalidParameter, Conflict."""
+    check_name(name)
+    if owner_id(conn, name) is not None or by_name(conn, name) is not None:
+        raise Conflict(f"the name {name} is taken")
+    conn.execute(
+        users.insert().values(
+            name=name,
+            email=email,
+            password=password_hash,
+            admin=admin,
+            created=int(time.time()),
+        )
+    )
+    user = by_name(conn, name)
+    assert user is not None
+    create_owner(conn, name, user.id)
+    return user
+
+
+def change(conn: Connection, /, user: int, **values: Any) -> None:
+    """Sets columns of a user."""
+    conn.execute(update(users).where(users.c.id == user).values(**values))
+
+
+def listing(conn: Connection, after: str = "", limit: int = 200) -> list[User]:
+    """Accounts by name."""
+    rows = conn.execute(
+        select(users).where(users.c.name > after).order_by(users.c.name).limit(limit)
+    )
+    return [User(**row._mapping) for row in rows]
+
+
+def add_token(
+    conn: Connection,
+    user: int,
+    name: str,
+    secret_hash: str,
+    role: int,
+    expires: int | None,
+    kind: str = "personal",
+) -> None:
+    """Stores the hash of a new access token."""
+    conn.execute(
+        access_tokens.insert().values(
+            user_id=user,
+            name=name,
+            hash=secret_hash,
+            kind=kind,
+            role=role,
+            created=int(time.time()),
+            expires=expires,
+        )
+    )
+
+
+def token(conn: Connection, secret_hash: str, now: int) -> AccessToken | None:
+    """The live token with that hash, of a live account."""
+    row = conn.execute(
+        select(
+            access_tokens.c.id,
+            access_tokens.c.role,
+            access_tokens.c.user_id,
+            access_tokens.c.used,
+            access_tokens.c.expires,
+        ).where(access_tokens.c.hash == secret_hash)
+    ).first()
+    if row is None or (row.expires is not None and row.expires <= now):
+        return None
+    user = by_id(conn, row.user_id)
+    if user is None or user.disabled:
+        return None
+    return AccessToken(row.id, row.role, user, (row.used or 0) < now - _USE_RESOLUTION)
+
+
+def note_token_use(conn: Connection, token_id: int, now: int) -> None:
+    """Remembers that a token was used (to some minutes)."""
+    conn.execute(update(access_tokens).where(access_tokens.c.id == token_id).values(used=now))
+
+
+def tokens_of(conn: Connection, user: int) -> list[dict[str, Any]]:
+    """The user's personal tokens, newest first."""
+    rows = conn.execute(
+        select(access_tokens)
+        .where(access_tokens.c.user_id == user, access_tokens.c.kind == "personal")
+        .order_by(access_tokens.c.id.desc())
+    )
+    return [dict(row._mapping) for row in rows]
+
+
+def remove_token(conn: Connection, user: int, token_id: int) -> bool:
+    """Revokes one of the user's tokens; False when it is not theirs."""
+    gone = conn.execute(
+        access_tokens.delete().where(
+            access_tokens.c.id == token_id, access_tokens.c.user_id == user
+        )
+    )
+    return gone.rowcount > 0
+
+
+def add_session(
+    conn: Connection, user: int, secret_hash: str, lifetime: int, address: str, agent: str
+) -> None:
+    """Stores a new web session and drops expired ones."""
+    now = int(time.time())
+    conn.execute(sessions.delete().where(sessions.c.expires < now))
+    conn.execute(
+        sessions.insert().values(
+            hash=secret_hash,
+            user_id=user,
+            created=now,
+            expires=now + lifetime,
+            address=address,
+            agent=agent[:200],
+        )
+    )
+
+
+def session_user(conn: Connection, secret_hash: str) -> User | None:
+    """The live account of a live session."""
+    row = conn.execute(
+        select(sessions.c.user_id).where(
+            sessions.c.hash == secret_hash, sessions.c.expires > int(time.time())
+        )
+    ).first()
+    user = by_id(conn, row.user_id) if row else None
+    return None if user is None or user.disabled else user
+
+
+def remove_session(conn: Connection, secret_hash: str) -> None:
+    """Ends one session."""
+    conn.execute(sessions.delete().where(sessions.c.hash == secret_hash))
+
+
+def remove_sessions(conn: Connection, user: int) -> None:
+    """Ends all sessions and login tokens of a user (password changed, account disabled)."""
+    conn.execute(sessions.delete().where(sessions.c.user_id == user))
+    conn.execute(
+        access_tokens.delete().where(
+            access_tokens.c.user_id == user, access_tokens.c.kind == "refresh"
+        )
+    )

@@ -1,0 +1,1 @@
+"""The OCI distribution API: blobs, uploads, manifests, tags, referrers, catalog."""

@@ -1,0 +1,255 @@
+"""Pull-through cache: repositories whose content comes from another registry on demand.
+
+An operator ties an owner to an upstream registry; ``mirror/library/alpine`` then is
+``library/alpine`` over there. Content is fetched at the first request, verified, and kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import re
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from urllib.parse import urljoin, urlsplit
+
+import aiohttp
+from aiohttp import web
+from sqlalchemy import Connection, select
+
+from wherry.errors import InvalidParameter
+from wherry.hub import outbound
+from wherry.hub.config import UpstreamConfig
+from wherry.hub.hub import Hub, hub_of
+from wherry.hub.records import blobs, manifests, repositories
+from wherry.hub.records.repositories import Repository
+from wherry.hub.registry import names, uploads
+from wherry.hub.registry.errors import RegistryError
+from wherry.hub.registry.manifest import (
+    DOCKER_LIST,
+    DOCKER_MANIFEST,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    ImageFacts,
+    ParsedManifest,
+    parse,
+    read_config,
+)
+from wherry.hub.requests import actor_of
+from wherry.hub.schema import tags
+
+_ACCEPT = ", ".join((OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))
+_CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
+_MAX_REDIRECTS = 4
+_ACTOR = "upstream"
+_locks: dict[str, asyncio.Lock] = {}
+
+
+def upstream_of(hub: Hub, name: str) -> tuple[UpstreamConfig, str] | None:
+    """The upstream of a repository name, and the name that the repository has there."""
+    owner, _, rest = name.partition("/")
+    for upstream in hub.config.upstreams:
+        if upstream.owner == owner and rest:
+            return upstream, rest
+    return None
+
+
+async def refresh_manifest(request: web.Request, name: str, reference: str) -> None:
+    """Fetches a manifest that is not here, or a tag that is no longer fresh.
+
+    Does nothing for repositories without upstream; when the upstream does not answer, what is
+    here stays good.
+    """
+    hub = hub_of(request)
+    found = upstream_of(hub, name)
+    if found is None or (actor_of(request).anonymous and not hub.config.anonymous_pull):
+        return
+    upstream, remote = found
+    if await hub.db.read(_is_fresh, name, reference, int(time.time()) - upstream.fresh_seconds):
+        return
+    async with _locks.setdefault(f"{name}@{reference}", asyncio.Lock()):
+        try:
+            await _fetch_manifest(hub, upstream, name, remote, reference)
+        except (aiohttp.ClientError, OSError, TimeoutError, InvalidParameter):
+            hub.metrics.event("upstream_failures")
+    _locks.pop(f"{name}@{reference}", None)
+
+
+def _is_fresh(conn: Connection, name: str, reference: str, since: int) -> bool:
+    repository = repositories.find(conn, name)
+    if repository is None:
+        return False
+    if names.is_digest(reference):
+        return manifests.by_digest(conn, repository.id, reference) is not None
+    updated = conn.execute(
+        select(tags.c.updated).where(
+            tags.c.repository_id == repository.id, tags.c.name == reference
+        )
+    ).scalar()
+    return updated is not None and updated > since
+
+
+async def _fetch_manifest(
+    hub: Hub, upstream: UpstreamConfig, name: str, remote: str, reference: str
+) -> None:
+    async with _Client(upstream, remote) as client:
+        answer = await client.get(f"manifests/{reference}", {"Accept": _ACCEPT})
+        async with answer:
+            if answer.status != 200:
+                return
+            content = await answer.content.read(hub.config.max_manifest + 1)
+            while not answer.content.at_eof() and len(content) <= hub.config.max_manifest:
+                content += await answer.content.read(hub.config.max_manifest + 1 - len(content))
+            media_type = answer.headers.get("Content-Type", "")
+    digest = names.digest_of(content, reference if names.is_digest(reference) else "sha256:")
+    if len(content) > hub.config.max_manifest or (
+        names.is_digest(reference) and digest != reference
+    ):
+        raise InvalidParameter(f"{upstream.url} sent something else than {reference}")
+    try:
+        parsed = parse(content, media_type)
+    except RegistryError as error:
+        raise InvalidParameter(str(error)) from None
+    repository = await hub.db.write(repositories.create, name, private=False)
+    image = None
+    if parsed.kind == "image" and parsed.config is not None:
+        await fetch_blob(hub, repository, parsed.config.digest)
+        image = await _facts(hub, repository, parsed.config.digest)
+    tag = "" if names.is_digest(reference) else reference
+    await hub.db.write(_store, repository.id, _Fetched(digest, content, parsed, image, tag))
+
+
+@dataclass(frozen=True)
+class _Fetched:
+    digest: str
+    content: bytes
+    parsed: ParsedManifest
+    image: ImageFacts | None
+    tag: str
+
+
+def _store(conn: Connection, repository: int, fetched: _Fetched) -> None:
+    manifest = manifests.add(
+        conn,
+        repository,
+        fetched.digest,
+        fetched.content,
+        fetched.parsed,
+        fetched.image,
+        None,
+        _ACTOR,
+    )
+    if fetched.tag:
+        manifests.set_tag(conn, repository, fetched.tag, manifest, _ACTOR)
+
+
+async def _facts(hub: Hub, repository: Repository, digest: str) -> ImageFacts | None:
+    found = await hub.db.read(blobs.find, repository.id, digest)
+    if found is None:
+        return None
+    chunks = hub.storage.open(found[0].location, 0, found[0].size)
+    return read_config(b"".join([chunk async for chunk in chunks]))
+
+
+async def fetch_blob(hub: Hub, repository: Repository, digest: str) -> bool:
+    """Fetches a blob from the repository's upstream; False when there is none.
+
+    Requests for the same blob wait for one download.
+    """
+    found = upstream_of(hub, repository.name)
+    if found is None:
+        return False
+    upstream, remote = found
+    async with _locks.setdefault(digest, asyncio.Lock()):
+        try:
+            if await hub.db.read(blobs.has, repository.id, digest):
+                return True
+            async with _Client(upstream, remote) as client:
+                answer = await client.get(f"blobs/{digest}", {})
+                async with answer:
+                    if answer.status != 200:
+                        return False
+                    upload = await uploads.begin(hub, repository, _ACTOR)
+                    await uploads.append(hub, upload, 0, _chunks(answer))
+            await uploads.finish(hub, repository, upload, digest)
+            return True
+        except (aiohttp.ClientError, OSError, TimeoutError, InvalidParameter, RegistryError):
+            hub.metrics.event("upstream_failures")
+            return False
+        finally:
+            _locks.pop(digest, None)
+
+
+async def _chunks(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    async for chunk in answer.content.iter_any():
+        yield chunk
+
+
+class _Client:
+    """Reads from one repository of an upstream, logging in when it is asked to."""
+
+    def __init__(self, upstream: UpstreamConfig, remote: str) -> None:
+        self._upstream = upstream
+        self._base = f"{upstream.url.rstrip('/')}/v2/{remote}/"
+        self._host = urlsplit(upstream.url).hostname or ""
+        # An upstream inside the own network is the operator's choice; then so are its redirects.
+        self._private = not outbound.is_public_url(upstream.url)
+        self._session = outbound.session(private=self._private, total=None)
+
+    async def __aenter__(self) -> _Client:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+
+    async def get(self, path: str, headers: dict[str, str]) -> aiohttp.ClientResponse:
+        """GET with one login on demand; redirects are followed without the credentials."""
+        url = self._base + path
+        answer = await self._session.get(url, headers=headers, allow_redirects=False)
+        if answer.status == 401:
+            challenge = answer.headers.get("WWW-Authenticate", "")
+            answer.release()
+            headers = {**headers, "Authorization": await self._authorization(challenge)}
+            answer = await self._session.get(url, headers=headers, allow_redirects=False)
+        for _ in range(_MAX_REDIRECTS):
+            if answer.status not in (301, 302, 303, 307, 308):
+                return answer
+            url = urljoin(url, answer.headers.get("Location", ""))
+            answer.release()
+            outbound.check_url(url, private=self._private)
+            same = urlsplit(url).netloc == urlsplit(self._base).netloc
+            kept = headers if same else {k: v for k, v in headers.items() if k == "Accept"}
+            answer = await self._session.get(url, headers=kept, allow_redirects=False)
+        return answer
+
+    async def _authorization(self, challenge: str) -> str:
+        secret = f"{self._upstream.username}:{self._upstream.password}".encode()
+        basic = f"Basic {base64.b64encode(secret).decode()}"
+        scheme, _, rest = challenge.partition(" ")
+        if scheme.lower() == "basic":
+            return basic
+        values = dict(_CHALLENGE.findall(rest))
+        realm = values.pop("realm", "")
+        outbound.check_url(realm, private=self._private)
+        query = {key: values[key] for key in ("service", "scope") if key in values}
+        use = self._upstream.username and self._trusts(realm)
+        async with self._session.get(
+            realm,
+            params=query,
+            headers={"Authorization": basic} if use else {},
+            allow_redirects=False,
+        ) as answer:
+            if answer.status != 200:
+                raise InvalidParameter(f"{realm} refused a token with status {answer.status}")
+            body = await answer.json(content_type=None)
+        return f"Bearer {body.get('token') or body.get('access_token')}"
+
+    def _trusts(self, realm: str) -> bool:
+        """Whether the realm may see the password: the registry's own host or its sibling."""
+        parts = urlsplit(realm)
+        host = parts.hostname or ""
+        parent = self._host.partition(".")[2]
+        same_scheme = parts.scheme == urlsplit(self._upstream.url).scheme
+        sibling = parent.count(".") >= 1 and host.endswith(f".{parent}")
+        return same_scheme and (host == self._host or sibling)

@@ -1,0 +1,217 @@
+"""The read API in the shape of Docker Hub's v2, and README updates for CI.
+
+``GET /v2/repositories/<owner>/<name>/`` and its ``tags/`` are what badges and scripts read;
+``POST /v2/users/login`` and ``PATCH`` are what actions use that keep a README in step with git.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from aiohttp import web
+from sqlalchemy import Connection
+
+from wherry.errors import Forbidden, Unauthorized
+from wherry.hub.accounts.access import Actor, Role
+from wherry.hub.accounts.identify import hash_secret, new_secret
+from wherry.hub.hub import hub_of
+from wherry.hub.records import images, repositories, users
+from wherry.hub.records.images import TagView
+from wherry.hub.records.repositories import Repository
+from wherry.hub.registry.authorize import look
+from wherry.hub.registry.errors import RegistryError
+from wherry.hub.registry.names import repository_name
+from wherry.hub.requests import SERVICE, client_address
+from wherry.hub.web.render import iso_time
+
+_LOGIN_SECONDS = 86_400
+_MAX_PAGE = 100
+_LONGEST = 100_000
+
+
+def routes() -> list[web.RouteDef]:
+    """The routes; they end with a slash, so they never meet those of the registry."""
+    one = "/v2/repositories/{owner}/{name:[^?#]+?}/"
+    return [
+        web.post("/v2/users/login", _login),
+        web.post("/v2/users/login/", _login),
+        web.get("/v2/repositories/{owner}/", _list),
+        web.get(f"{one}tags/", _tags),
+        web.get(one, _show),
+        web.patch(one, _change),
+    ]
+
+
+def _problem(status: int, text: str) -> web.Response:
+    return web.json_response({"detail": text, "message": text}, status=status)
+
+
+async def _actor(request: web.Request) -> Actor:
+    header = request.headers.get("Authorization", "")
+    if header.startswith("JWT "):
+        header = f"Bearer {header[4:]}"
+    return await hub_of(request).identifier.from_header(header, SERVICE, client_address(request))
+
+
+async def _login(request: web.Request) -> web.Response:
+    """Name and password (or access token) for a token that lives a day."""
+    hub = hub_of(request)
+    try:
+        body = await request.json()
+        name, password = str(body["username"]), str(body["password"])
+        actor = await hub.identifier.login(name, password, client_address(request))
+    except (ValueError, KeyError, TypeError):
+        return _problem(400, "username and password are needed")
+    except (Unauthorized, Forbidden) as error:
+        return _problem(401, str(error))
+    assert actor.user is not None
+    secret = new_secret()
+    expires = int(time.time()) + _LOGIN_SECONDS
+    await hub.db.write(
+        users.add_token,
+        actor.user,
+        "API login",
+        hash_secret(secret),
+        int(actor.ceiling),
+        expires,
+        "refresh",
+    )
+    return web.json_response({"token": secret})
+
+
+async def _find(request: web.Request) -> tuple[Repository | None, Role]:
+    try:
+        actor = await _actor(request)
+        info = request.match_info
+        name = repository_name(f"{info['owner']}/{info['name']}")
+    except (Unauthorized, Forbidden, RegistryError):
+        return None, Role.NONE
+    hub = hub_of(request)
+    found = await hub.db.read(look, actor, name, hub.config.anonymous_pull)
+    usable = found.role >= Role.READ and actor.in_scope(name, "pull")
+    return (found.repository, found.role) if usable else (None, Role.NONE)
+
+
+def _view(repository: Repository) -> dict[str, Any]:
+    return {
+        "user": repository.owner,
+        "namespace": repository.owner,
+        "name": repository.name.partition("/")[2],
+        "repository_type": "image",
+        "status": 1,
+        "description": repository.description,
+        "is_private": repository.private,
+        "is_automated": repository.automated,
+        "star_count": repository.stars,
+        "pull_count": repository.pulls,
+        "date_registered": iso_time(repository.created),
+        "last_updated": iso_time(repository.pushed) or None,
+    }
+
+
+async def _show(request: web.Request) -> web.Response:
+    repository, role = await _find(request)
+    if repository is None:
+        return _problem(404, "object not found")
+    readme = await hub_of(request).db.read(repositories.readme, repository.id)
+    permissions = {
+        "read": role >= Role.READ,
+        "write": role >= Role.WRITE,
+        "admin": role >= Role.ADMIN,
+    }
+    return web.json_response(
+        {**_view(repository), "full_description": readme, "permissions": permissions}
+    )
+
+
+async def _list(request: web.Request) -> web.Response:
+    hub = hub_of(request)
+    try:
+        actor = await _actor(request)
+    except (Unauthorized, Forbidden) as error:
+        return _problem(401, str(error))
+    if actor.anonymous and not hub.config.anonymous_pull:
+        return _problem(401, "log in first")
+    found = await hub.db.read(repositories.by_owner, actor, request.match_info["owner"])
+    return _page(request, [_view(repository) for repository in found])
+
+
+async def _tags(request: web.Request) -> web.Response:
+    repository, _ = await _find(request)
+    if repository is None:
+        return _problem(404, "object not found")
+    found = await hub_of(request).db.read(_tag_views, repository.id)
+    return _page(request, [_tag_view(tag) for tag in found])
+
+
+def _tag_views(conn: Connection, repository: int) -> list[TagView]:
+    return images.tag_views(conn, repository, limit=10_000)
+
+
+def _tag_view(tag: TagView) -> dict[str, Any]:
+    return {
+        "name": tag.name,
+        "full_size": tag.size,
+        "digest": tag.digest,
+        "last_updated": iso_time(tag.updated),
+        "last_updater_username": tag.updated_by,
+        "images": [
+            {
+                "os": system,
+                "architecture": architecture,
+                "variant": variant or None,
+                "digest": image.digest,
+                "size": image.size,
+            }
+            for image in tag.images
+            for system, architecture, variant in [(image.platform.split("/") + 3 * [""])[:3]]
+        ],
+    }
+
+
+def _page(request: web.Request, items: list[dict[str, Any]]) -> web.Response:
+    size = _number(request.query.get("page_size"), 10, _MAX_PAGE)
+    number = _number(request.query.get("page"), 1, 10**6)
+    shown = items[(number - 1) * size : number * size]
+
+    def link(page: int) -> str:
+        return str(request.rel_url.update_query(page=str(page), page_size=str(size)))
+
+    return web.json_response(
+        {
+            "count": len(items),
+            "next": link(number + 1) if number * size < len(items) else None,
+            "previous": link(number - 1) if number > 1 else None,
+            "results": shown,
+        }
+    )
+
+
+def _number(text: str | None, default: int, most: int) -> int:
+    if text is None or not text.isascii() or not text.isdigit() or len(text) > 9:
+        return default
+    return max(1, min(int(text), most))
+
+
+async def _change(request: web.Request) -> web.Response:
+    """Sets description and README; nothing else can be changed this way."""
+    repository, role = await _find(request)
+    if repository is None:
+        return _problem(404, "object not found")
+    if role < Role.ADMIN:
+        return _problem(403, "your role on this repository does not allow that")
+    try:
+        body = json.loads(await request.read())
+        readme, description = body.get("full_description"), body.get("description")
+    except (ValueError, AttributeError):
+        return _problem(400, "the body is not a JSON object")
+    values: dict[str, Any] = {}
+    if isinstance(readme, str):
+        values["readme"] = readme[:_LONGEST]
+    if isinstance(description, str):
+        values["description"] = description[:200]
+    if values:
+        await hub_of(request).db.write(repositories.change, repository.id, **values)
+    return await _show(request)

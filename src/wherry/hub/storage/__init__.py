@@ -1,0 +1,1 @@
+"""Where the bytes of blobs live: one protocol, local files and S3."""

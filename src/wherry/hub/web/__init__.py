@@ -1,0 +1,1 @@
+"""The web site: server-rendered pages that work without JavaScript."""

@@ -1,0 +1,92 @@
+"""Pages for administrators of the hub: accounts, storage, audit trail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+from sqlalchemy import Connection, func, select
+
+from wherry.errors import Conflict, NotFound
+from wherry.hub import collector, events
+from wherry.hub.hub import hub_of
+from wherry.hub.records import users
+from wherry.hub.records.users import User
+from wherry.hub.requests import client_address
+from wherry.hub.schema import audit, blobs, manifests, repositories, uploads
+from wherry.hub.schema import users as user_table
+from wherry.hub.web.page import back, form_of, show, user_of
+
+_AUDIT_PAGE = 100
+
+
+def _administrator(request: web.Request) -> User:
+    """The visitor if they administer the hub; for all others the page does not exist."""
+    user = user_of(request)
+    if not user.admin:
+        raise NotFound("no such page")
+    return user
+
+
+async def overview(request: web.Request) -> web.StreamResponse:
+    """Figures, accounts and the latest of the audit trail."""
+    _administrator(request)
+    after = request.query.get("after", "")[:40]
+    values = await hub_of(request).db.read(_overview, after)
+    return show(request, "administration.html", **values)
+
+
+def _overview(conn: Connection, after: str) -> dict[str, Any]:
+    def count(table: Any) -> int:
+        return conn.execute(select(func.count()).select_from(table)).scalar_one()
+
+    size = conn.execute(select(func.coalesce(func.sum(blobs.c.size), 0))).scalar_one()
+    rows = conn.execute(select(audit).order_by(audit.c.id.desc()).limit(_AUDIT_PAGE))
+    return {
+        "figures": [
+            ("Accounts", count(user_table)),
+            ("Repositories", count(repositories)),
+            ("Manifests", count(manifests)),
+            ("Blobs", count(blobs)),
+            ("Uploads under way", count(uploads)),
+        ],
+        "stored": int(size),
+        "accounts": users.listing(conn, after),
+        "trail": [dict(row._mapping) for row in rows],
+    }
+
+
+async def change_user(request: web.Request) -> web.StreamResponse:
+    """Disables, enables, promotes or demotes an account."""
+    admin, form, db = _administrator(request), form_of(request), hub_of(request).db
+    user = await db.read(users.by_name, form.get("user", ""))
+    if user is None:
+        raise NotFound("no such account")
+    if user.id == admin.id:
+        raise Conflict("change your own account with another administrator's help")
+    action = form.get("action", "")
+    changes: dict[str, dict[str, bool]] = {
+        "disable": {"disabled": True},
+        "enable": {"disabled": False},
+        "promote": {"admin": True},
+        "demote": {"admin": False},
+    }
+    if action not in changes:
+        raise NotFound("no such action")
+
+    def store(conn: Connection) -> None:
+        users.change(conn, user.id, **changes[action])
+        if action == "disable":
+            users.remove_sessions(conn, user.id)
+        events.record(conn, admin.name, client_address(request), f"account {action}d", user.name)
+
+    await db.write(store)
+    return back("/admin", "saved")
+
+
+async def collect(request: web.Request) -> web.StreamResponse:
+    """Runs the garbage collector now, orphaned files included."""
+    admin, hub = _administrator(request), hub_of(request)
+    await hub.db.write(events.record, admin.name, client_address(request), "garbage collected", "")
+    await collector.collect(hub, sweep=True)
+    return back("/admin", "saved")

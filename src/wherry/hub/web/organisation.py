@@ -1,0 +1,150 @@
+"""Making and managing organisations."""
+
+from __future__ import annotations
+
+from aiohttp import web
+from sqlalchemy import Connection
+
+from wherry.errors import Forbidden, NotFound, WherryError
+from wherry.hub import events
+from wherry.hub.hub import hub_of
+from wherry.hub.records import organisations, repositories, users
+from wherry.hub.records.organisations import Owner
+from wherry.hub.records.users import User
+from wherry.hub.requests import actor_of, client_address
+from wherry.hub.web.page import back, form_of, show, user_of
+from wherry.hub.web.repository_settings import ROLES
+
+
+async def new_form(request: web.Request) -> web.StreamResponse:
+    """The form for a new organisation."""
+    user_of(request)
+    return show(request, "new_organisation.html", error="", name="")
+
+
+async def create(request: web.Request) -> web.StreamResponse:
+    """Makes an organisation that the user manages."""
+    user = user_of(request)
+    name = form_of(request).get("name", "").strip().lower()
+    try:
+        await hub_of(request).db.write(organisations.create, name, user.id)
+    except WherryError as error:
+        return show(request, "new_organisation.html", status=400, error=str(error), name=name)
+    return back(f"/u/{name}", "created")
+
+
+async def _managed(request: web.Request) -> tuple[User, Owner]:
+    """The organisation of the URL, for its managers; NotFound for everybody else."""
+    user, hub = user_of(request), hub_of(request)
+    owner = await hub.db.read(organisations.find, request.match_info["owner"])
+    if owner is None or owner.user_id is not None:
+        raise NotFound("no such organisation")
+    if not user.admin and not await hub.db.read(organisations.is_manager, owner.id, user.id):
+        raise NotFound("no such organisation")
+    return user, owner
+
+
+async def settings(request: web.Request) -> web.StreamResponse:
+    """Members, teams and their roles."""
+    _, owner = await _managed(request)
+    db = hub_of(request).db
+    return show(
+        request,
+        "organisation.html",
+        owner=owner,
+        members=await db.read(organisations.members_of, owner.id),
+        teams=await db.read(organisations.teams_of, owner.id),
+        repositories=await db.read(repositories.by_owner, actor_of(request), owner.name),
+    )
+
+
+def _done(owner: Owner) -> web.Response:
+    return back(f"/u/{owner.name}/-/settings", "saved")
+
+
+async def _audit(request: web.Request, user: User, owner: Owner, action: str, what: str) -> None:
+    await hub_of(request).db.write(
+        events.record, user.name, client_address(request), action, what, owner.name
+    )
+
+
+async def change(request: web.Request) -> web.StreamResponse:
+    """Saves the profile and what membership alone allows."""
+    user, owner = await _managed(request)
+    form = form_of(request)
+    website = form.get("website", "").strip()[:200]
+    if website and not website.startswith(("https://", "http://")):
+        website = f"https://{website}"
+    await hub_of(request).db.write(
+        organisations.change,
+        owner.id,
+        display_name=form.get("display_name", "").strip()[:100],
+        description=form.get("description", "").strip()[:500],
+        website=website,
+        member_role=int(ROLES.get(form.get("member_role", "read"), ROLES["read"])),
+    )
+    await _audit(request, user, owner, "organisation changed", owner.name)
+    return _done(owner)
+
+
+async def set_member(request: web.Request) -> web.StreamResponse:
+    """Adds, promotes, demotes or removes a member."""
+    user, owner = await _managed(request)
+    form, db = form_of(request), hub_of(request).db
+    member = await db.read(users.by_name, form.get("user", "").strip().lower())
+    if member is None:
+        raise NotFound("no such user")
+    role = form.get("role", "")
+
+    def store(conn: Connection) -> None:
+        if role == "remove":
+            organisations.remove_member(conn, owner.id, member.id)
+        elif role == "manager":
+            organisations.set_member(conn, owner.id, member.id, manager=True)
+        elif role == "member":
+            if organisations.is_manager(conn, owner.id, member.id):
+                organisations.remove_member(conn, owner.id, member.id)
+            organisations.set_member(conn, owner.id, member.id, manager=False)
+        else:
+            raise Forbidden("no such role")
+
+    await db.write(store)
+    await _audit(request, user, owner, f"member {role}", member.name)
+    return _done(owner)
+
+
+async def create_team(request: web.Request) -> web.StreamResponse:
+    """Adds a team."""
+    user, owner = await _managed(request)
+    name = form_of(request).get("name", "").strip().lower()
+    await hub_of(request).db.write(organisations.create_team, owner.id, name)
+    await _audit(request, user, owner, "team created", name)
+    return _done(owner)
+
+
+async def change_team(request: web.Request) -> web.StreamResponse:
+    """Adds or removes a team's member, sets its role on a repository, or deletes it."""
+    user, owner = await _managed(request)
+    form, db = form_of(request), hub_of(request).db
+    team = await db.read(organisations.team, owner.id, form.get("team", ""))
+    if team is None:
+        raise NotFound("no such team")
+    action = form.get("action", "")
+    if action == "delete":
+        await db.write(organisations.remove_team, team)
+    elif action in ("add", "remove"):
+        member = await db.read(users.by_name, form.get("user", "").strip().lower())
+        if member is None:
+            raise NotFound("no such user")
+        inside = [name for name, _ in await db.read(organisations.members_of, owner.id)]
+        if action == "add" and member.name not in inside:
+            await db.write(organisations.set_member, owner.id, member.id, manager=False)
+        await db.write(organisations.set_team_member, team, member.id, action == "add")
+    elif action == "role":
+        repository = await db.read(repositories.find, form.get("repository", ""))
+        role = ROLES.get(form.get("role", ""))
+        if repository is None or repository.owner_id != owner.id or role is None:
+            raise NotFound("no such repository or role")
+        await db.write(organisations.set_team_role, team, repository.id, role)
+    await _audit(request, user, owner, f"team {action}", form.get("team", ""))
+    return _done(owner)
