@@ -1,0 +1,191 @@
+"""Containers that find each other, published ports and kept data, through the official clients."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.daemon import Daemon
+from tests.images import busybox_archive
+from tests.peers import compose_v2
+
+pytestmark = [pytest.mark.root, pytest.mark.timeout(180)]
+
+PROJECT = """
+version: "3.8"
+services:
+  web:
+    image: busybox
+    command: sh -c 'wget -qO /srv/index.html http://backend:8000/ && exec httpd -f -p 80 -h /srv'
+    init: true
+    ports: ["127.0.0.1:18090:80"]
+    depends_on: {api: {condition: service_healthy}}
+    networks: [front, back]
+    volumes: ["shared:/srv"]
+  api:
+    image: busybox
+    command: sh -c 'mkdir /w; echo from-api > /w/index.html; exec httpd -f -p 8000 -h /w'
+    init: true
+    healthcheck: {test: [CMD, wget, -qO-, "http://127.0.0.1:8000/"], interval: 1s, retries: 20}
+    networks: {back: {aliases: [backend], ipv4_address: 10.215.0.10}}
+    volumes: ["data:/data", "/anonymous"]
+networks:
+  front: {}
+  back: {internal: true, ipam: {config: [{subnet: 10.215.0.0/24}]}}
+volumes: {shared: {}, data: {labels: {kept: "no"}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Daemon]:
+    pool = "base=10.214.0.0/16,size=24"
+    with Daemon("--bip", "10.213.0.1/24", "--default-address-pool", pool) as daemon:
+        daemon.docker("load", "-i", str(busybox_archive()))
+        yield daemon
+
+
+@pytest.fixture
+def web(engine: Daemon) -> Iterator[str]:
+    """A web server called ``web`` on the network ``net``, published on port 18080."""
+    engine.docker("network", "create", "net")
+    serve = "echo hello > /index.html; exec httpd -f -p 80 -h /"
+    flags = ("--init", "--name", "web", "--network", "net", "-p", "18080:80")
+    engine.docker("run", "-d", *flags, "busybox", "sh", "-c", serve)
+    yield "web"
+    engine.docker("rm", "-f", "web")
+    engine.docker("network", "rm", "net")
+
+
+def get(url: str) -> str:
+    """What a web server answers, given a few seconds to come up."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return str(answer.read().decode())
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def test_a_web_server_is_reached_by_name_and_by_port(engine: Daemon, web: str) -> None:
+    assert get("http://127.0.0.1:18080/") == "hello\n"
+    assert get("http://[::1]:18080/") == "hello\n"
+    by_name = engine.docker(
+        "run", "--rm", "--network", "net", "busybox", "wget", "-qO-", f"http://{web}/"
+    )
+    assert by_name.stdout == "hello\n"
+    assert engine.docker("port", web).stdout == "80/tcp -> 0.0.0.0:18080\n80/tcp -> [::]:18080\n"
+
+
+def test_a_taken_port_is_refused_in_docker_s_words(engine: Daemon, web: str) -> None:
+    done = engine.docker("run", "-d", "--name", "second", "-p", "18080:80", "busybox", check=False)
+    assert done.returncode == 125
+    assert "driver failed programming external connectivity on endpoint second" in done.stderr
+    assert "Bind for 0.0.0.0:18080 failed: port is already allocated" in done.stderr
+    engine.docker("rm", "second")
+
+
+def test_ports_and_names_outlive_the_daemon(engine: Daemon, web: str) -> None:
+    engine.docker(
+        "run", "-d", "--init", "--name", "peer", "--network", "net", "busybox", "sleep", "600"
+    )
+    assert get("http://127.0.0.1:18080/") == "hello\n"
+    engine.kill()
+    try:
+        assert get("http://127.0.0.1:18080/") == "hello\n"
+    finally:
+        engine.start()
+    assert get("http://127.0.0.1:18080/") == "hello\n"
+    assert engine.docker("exec", "peer", "wget", "-qO-", "http://web/").stdout == "hello\n"
+    before = engine.docker("inspect", "-f", "{{json .NetworkSettings.Networks}}", "web").stdout
+    assert '"IPAddress":"10.214.' in before
+    engine.docker("rm", "-f", "peer")
+
+
+def test_connect_disconnect_and_aliases(engine: Daemon, web: str) -> None:
+    engine.docker("run", "-d", "--init", "--name", "late", "busybox", "sleep", "600")
+    engine.docker("network", "connect", "--alias", "other", "net", "late")
+    assert engine.docker("exec", "late", "wget", "-qO-", "http://web/").stdout == "hello\n"
+    assert engine.docker("exec", "web", "ping", "-c1", "-W2", "other").returncode == 0
+    engine.docker("network", "disconnect", "net", "late")
+    gone = engine.docker("exec", "web", "ping", "-c1", "-W1", "other", check=False)
+    assert gone.returncode != 0
+    engine.docker("rm", "-f", "late")
+
+
+def test_the_rules_are_explained(engine: Daemon, web: str) -> None:
+    told = engine.wherry("network", "rules").stdout
+    assert "tcp . 18080 : 10.214." in told
+    assert "published on every IPv4 address of the host (container web)" in told
+
+
+def test_links_give_names_and_variables(engine: Daemon) -> None:
+    flags = ("-e", "SECRET=x", "--expose", "5432", "--init", "--name", "db")
+    engine.docker("run", "-d", *flags, "busybox", "sleep", "600")
+    command = "env; grep store /etc/hosts; ping -c1 store"
+    told = engine.docker("run", "--rm", "--link", "db:store", "busybox", "sh", "-c", command).stdout
+    assert "STORE_PORT_5432_TCP_PORT=5432\n" in told
+    assert "STORE_ENV_SECRET=x\n" in told
+    assert "1 packets received" in told
+    engine.docker("rm", "-f", "db")
+
+
+def test_volumes_keep_data_and_take_what_the_image_has(engine: Daemon) -> None:
+    def run(*arguments: str, check: bool = True) -> str:
+        return engine.docker("run", "--rm", *arguments, check=check).stdout
+
+    assert "passwd\n" in run("-v", "etc:/etc", "busybox", "ls", "/etc")
+    run("-v", "etc:/etc", "busybox", "sh", "-c", "echo kept > /etc/mine")
+    assert run("-v", "etc:/x", "busybox", "cat", "/x/mine") == "kept\n"
+    part = "type=volume,src=etc,dst=/one,volume-subpath=mine"
+    assert run("--mount", part, "busybox", "cat", "/one") == "kept\n"
+    refused = engine.docker(
+        "run", "--rm", "-v", "etc:/x:ro", "busybox", "touch", "/x/y", check=False
+    )
+    assert "Read-only file system" in refused.stderr
+    engine.docker("create", "--name", "holder", "-v", "etc:/x", "-v", "/anonymous", "busybox")
+    assert "volume is in use" in engine.docker("volume", "rm", "etc", check=False).stderr
+    assert len(engine.docker("volume", "ls", "-q").stdout.split()) == 2
+    engine.docker("rm", "-v", "holder")
+    assert engine.docker("volume", "ls", "-q").stdout.split() == ["etc"]
+    assert "etc" in engine.docker("volume", "prune", "-af").stdout
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_compose_brings_a_project_up_and_down(engine: Daemon, tmp_path: Path, version: str) -> None:
+    if version == "v1":
+        program = shutil.which("docker-compose")
+        assert program, "docker-compose 1.29 is missing: contrib/system-packages test"
+    else:
+        program = str(compose_v2())
+    (tmp_path / "docker-compose.yml").write_text(PROJECT)
+
+    def compose(*arguments: str) -> str:
+        done = subprocess.run(
+            [program, "-p", f"project{version}", *arguments],
+            cwd=tmp_path,
+            env=engine.client_environment(),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    compose("up", "-d")
+    assert get("http://127.0.0.1:18090/") == "from-api\n"
+    assert "api" in compose("ps")
+    compose("exec", "-T", "web", "ping", "-c1", "-W2", "api")
+    compose("down", "-v")
+    for kind in ("network", "volume"):
+        names = engine.docker(kind, "ls", "--format", "{{.Name}}").stdout
+        assert "project" not in names
+    assert engine.docker("ps", "-aq").stdout == ""
