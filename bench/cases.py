@@ -1,0 +1,149 @@
+"""What is measured: each case takes one engine and returns one figure.
+
+Engines take turns, so that whatever else the machine does hits both alike; a turn is a few
+measurements in a row, as a person or a script would work with one engine.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import tarfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from .engines import EngineUnderTest
+
+CLIENTS = 8
+CONTAINERS_OF_EIGHT_CLIENTS = 40
+IDLE_CONTAINERS = 10
+SETTLE_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table: the median of ``turns`` × ``in_a_row`` figures in ``unit``."""
+
+    name: str
+    unit: str
+    turns: int
+    in_a_row: int
+    measure: Callable[[EngineUnderTest, Path], float]
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Wall-clock time of ``work`` in seconds."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def run_bridge(engine: EngineUnderTest, images: Path) -> float:
+    """docker run --rm on the default bridge, in ms."""
+    return 1000 * seconds(lambda: engine.docker("run", "--rm", "busybox", "true"))
+
+
+def run_none(engine: EngineUnderTest, images: Path) -> float:
+    """docker run --rm without a network, in ms."""
+    return 1000 * seconds(
+        lambda: engine.docker("run", "--rm", "--network", "none", "busybox", "true")
+    )
+
+
+def exec_true(engine: EngineUnderTest, images: Path) -> float:
+    """docker exec in a running container, in ms; the first call makes the container."""
+    started = time.perf_counter()
+    if engine.docker("exec", "bench-exec", "true", check=False).returncode == 0:
+        return 1000 * (time.perf_counter() - started)
+    engine.docker("run", "-d", "--name", "bench-exec", "busybox", "sleep", "100000")
+    return 1000 * seconds(lambda: engine.docker("exec", "bench-exec", "true"))
+
+
+def eight_clients(engine: EngineUnderTest, images: Path) -> float:
+    """Containers a second that 8 clients run and remove on the bridge."""
+
+    def one(_: int) -> None:
+        engine.docker("run", "--rm", "busybox", "true")
+
+    def all_of_them() -> None:
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            list(pool.map(one, range(CONTAINERS_OF_EIGHT_CLIENTS)))
+
+    return CONTAINERS_OF_EIGHT_CLIENTS / seconds(all_of_them)
+
+
+def memory_per_container(engine: EngineUnderTest, images: Path) -> float:
+    """Growth of the helpers' PSS for each idle container, in MB."""
+    time.sleep(SETTLE_SECONDS)
+    before = engine.pss()
+    names = [f"bench-idle-{number}" for number in range(IDLE_CONTAINERS)]
+    for name in names:
+        engine.docker("run", "-d", "--name", name, "busybox", "sleep", "100000")
+    time.sleep(SETTLE_SECONDS)
+    after = engine.pss()
+    engine.docker("rm", "-f", *names)
+    return (after - before) / IDLE_CONTAINERS
+
+
+def import_debian(engine: EngineUnderTest, images: Path) -> float:
+    """docker import of a Debian root file system, in s; the image is removed again."""
+    figure = seconds(lambda: engine.docker("import", str(images / "debian-root.tar"), "bench-imp"))
+    engine.docker("rmi", "bench-imp")
+    return figure
+
+
+def load_debian(engine: EngineUnderTest, images: Path) -> float:
+    """docker load of a Debian image, in s; the image is removed again."""
+    figure = seconds(lambda: engine.docker("load", "-i", str(images / "debian.tar")))
+    engine.docker("rmi", "debian:latest", "debian:bookworm", check=False)
+    return figure
+
+
+def save_debian(engine: EngineUnderTest, images: Path) -> float:
+    """docker save of a Debian image, in s."""
+    engine.docker("load", "-i", str(images / "debian.tar"))
+    target = images / f"saved-{engine.name}.tar"
+    figure = seconds(lambda: engine.docker("save", "-o", str(target), "debian"))
+    target.unlink()
+    engine.docker("rmi", "debian:latest", "debian:bookworm", check=False)
+    return figure
+
+
+CASES = (
+    Case("`docker run --rm IMG true`, bridge network", "ms", 3, 12, run_bridge),
+    Case("the same, `--network none`", "ms", 3, 12, run_none),
+    Case("`docker exec C true`", "ms", 3, 12, exec_true),
+    Case("containers a second, 8 clients, bridge", "/s", 3, 1, eight_clients),
+    Case("memory per idle container (PSS of all helpers)", "MB", 1, 1, memory_per_container),
+    Case("import of a Debian root", "s", 3, 1, import_debian),
+    Case("load of a Debian image", "s", 3, 1, load_debian),
+    Case("save of a Debian image", "s", 3, 1, save_debian),
+)
+
+
+def run_case(case: Case, engines: list[EngineUnderTest], images: Path) -> list[float]:
+    """Median figure of each engine, taken in turns."""
+    figures: dict[str, list[float]] = {engine.name: [] for engine in engines}
+    for _ in range(case.turns):
+        for engine in engines:
+            for _ in range(case.in_a_row):
+                figures[engine.name].append(case.measure(engine, images))
+    return [statistics.median(figures[engine.name]) for engine in engines]
+
+
+def debian_root(archive: Path, target: Path) -> None:
+    """Write the only layer of a docker-archive as a plain root file system tar."""
+    with tarfile.open(archive) as tar:
+        manifest_file = tar.extractfile("manifest.json")
+        assert manifest_file is not None
+        layer = json.load(manifest_file)[0]["Layers"][0]
+        data = tar.extractfile(layer)
+        assert data is not None
+        raw = data.read()
+    if raw[:2] == b"\x1f\x8b":
+        raw = subprocess.run(["gzip", "-d"], input=raw, capture_output=True, check=True).stdout
+    target.write_bytes(raw)

@@ -1,0 +1,128 @@
+"""The two engines under measurement, each with folders, socket and processes of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+START_SECONDS = 30
+IN_OWN_NETWORK = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+
+
+@dataclass(frozen=True)
+class EngineUnderTest:
+    """A running engine and how the official client reaches it."""
+
+    name: str
+    version: str
+    socket: str
+    daemon: psutil.Process
+
+    def docker(
+        self, *arguments: str, input: bytes | None = None, check: bool = True
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run the official client against this engine."""
+        return subprocess.run(
+            ["docker", "-H", f"unix://{self.socket}", *arguments],
+            input=input,
+            stdin=subprocess.DEVNULL if input is None else None,
+            capture_output=True,
+            check=check,
+            env=os.environ | {"DOCKER_BUILDKIT": "0", "DOCKER_CLI_HINTS": "false"},
+        )
+
+    def helpers(self) -> list[psutil.Process]:
+        """All processes of the engine that run on the host, containers' own left out.
+
+        Shims leave the daemon's process tree, so they are found by the socket folder's name.
+        """
+        folder = str(Path(self.socket).parent)
+        found = {process.pid: process for process in _family(self.daemon)}
+        for process in psutil.process_iter(["cmdline"]):
+            if any(folder in word for word in process.info["cmdline"] or []):
+                found.update((p.pid, p) for p in _family(process))
+        own_namespace = os.stat("/proc/self/ns/pid").st_ino
+        return [p for p in found.values() if _pid_namespace(p) == own_namespace]
+
+    def rss(self) -> float:
+        """Resident memory of daemon and permanent helpers, in MB."""
+        return sum(process.memory_info().rss for process in self.helpers()) / 1e6
+
+    def pss(self) -> float:
+        """Proportional memory of all helpers, in MB: shared pages count once."""
+        return sum(process.memory_full_info().pss for process in self.helpers()) / 1e6
+
+
+def _family(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _pid_namespace(process: psutil.Process) -> int:
+    try:
+        return os.stat(f"/proc/{process.pid}/ns/pid").st_ino
+    except OSError:
+        return 0
+
+
+@contextmanager
+def wherry(folder: Path) -> Iterator[EngineUnderTest]:
+    """Wherry's daemon from this checkout."""
+    command = [
+        *(sys.executable, "-m", "wherry", "daemon", "-H", f"unix://{folder}/engine.sock"),
+        *("--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec"),
+        *("--pidfile", f"{folder}/pid"),
+    ]
+    with _running("Wherry", command, folder) as engine:
+        yield engine
+
+
+@contextmanager
+def dockerd(folder: Path) -> Iterator[EngineUnderTest]:
+    """Debian's dockerd with its own containerd."""
+    command = [
+        *("dockerd", "-H", f"unix://{folder}/engine.sock", "--data-root", f"{folder}/data"),
+        *("--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/pid"),
+    ]
+    with _running("dockerd", command, folder) as engine:
+        yield engine
+
+
+@contextmanager
+def _running(name: str, command: list[str], folder: Path) -> Iterator[EngineUnderTest]:
+    """Start in a network namespace of its own: bridges and firewall rules go with it."""
+    folder.mkdir()
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            IN_OWN_NETWORK + command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
+    engine = EngineUnderTest(name, "", f"{folder}/engine.sock", psutil.Process(process.pid))
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            answer = engine.docker("version", "--format", "{{.Server.Version}}", check=False)
+            if answer.returncode == 0:
+                break
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{name} did not start:\n{(folder / 'log').read_text()[-3000:]}")
+            time.sleep(0.2)
+        version = answer.stdout.decode().strip()
+        yield EngineUnderTest(name, version, engine.socket, engine.daemon)
+        remaining = engine.docker("ps", "-aq", check=False).stdout.decode().split()
+        if remaining:
+            engine.docker("rm", "-f", *remaining, check=False)
+    finally:
+        process.terminate()
+        process.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)
