@@ -22,6 +22,7 @@ GUEST_PYTHON = "3.11"
 PACKAGES = (
     "systemd-sysv",
     "udev",
+    "apparmor",
     "kmod",
     "python3",
     "iproute2",

@@ -26,6 +26,7 @@ from wherry.engine.logs import LogOptions
 from wherry.engine.networks import EngineNetworks
 from wherry.engine.options import DEFAULT_DATA_ROOT, EngineConfig
 from wherry.engine.registries import Registries
+from wherry.engine.safekeeping import keep_copy, write_copy
 from wherry.engine.spec.build import environment
 from wherry.engine.system import System
 from wherry.engine.volumes import EngineVolumes
@@ -102,6 +103,7 @@ class Engine:
             services = await _services(config, db, undo)
             await adopt(services)
             undo.pop_all()
+        services.spawn(keep_copy(db), "copying the state store")
         return cls(services, db, lock)
 
     @classmethod
@@ -164,6 +166,7 @@ class Engine:
         if not any(container.state.alive for container in services):
             await asyncio.to_thread(_remove_cgroups, services.instance)
         services.events.close()
+        await asyncio.to_thread(write_copy, self._db)
         self._db.close()
         os.close(self._lock)
 
@@ -215,7 +218,8 @@ async def _services(config: EngineConfig, db: StateDB, undo: contextlib.AsyncExi
     options = dict(entry.partition("=")[::2] for entry in config.storage_options)
     layers = LayerStore(db, config.data_root, config.storage_driver or None, options)
     images = ImageStore(db, BlobStore(config.data_root), layers)
-    await asyncio.to_thread(images.clean)
+    if db.repair is None:
+        await asyncio.to_thread(images.clean)
     facts = await asyncio.to_thread(_facts, config.data_root)
     launcher = await Launcher.start()
     undo.push_async_callback(launcher.close)
@@ -255,6 +259,7 @@ async def _services(config: EngineConfig, db: StateDB, undo: contextlib.AsyncExi
         volumes=Volumes(
             db, os.path.join(config.data_root, "volumes"), config.exec_root, volume_event
         ),
+        repaired=str(db.repair or ""),
     )
     return services
 

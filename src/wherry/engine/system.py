@@ -83,6 +83,8 @@ class System:
 
     def _warnings(self) -> list[str]:
         found = []
+        if self._services.repaired:
+            found.append(f"WARNING: {self._services.repaired}")
         if not self._services.facts.user_namespaces:
             found.append(
                 "WARNING: No user namespaces: this kernel or file system cannot map ids,"

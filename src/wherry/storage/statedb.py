@@ -1,11 +1,13 @@
 """The state store: one SQLite file in WAL mode, shared by the rooms above.
 
 Each room owns its tables and brings its own migrations; one state change is one transaction.
-A commit survives the death of the process at any moment (https://sqlite.org/wal.html).
+A commit survives the death of the process at any moment (https://sqlite.org/wal.html). A store
+that the disk has damaged is repaired when it is opened (`salvage`).
 """
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -13,14 +15,26 @@ from contextlib import contextmanager
 from typing import Any
 
 from wherry.errors import Conflict
+from wherry.storage import salvage
+
+log = logging.getLogger(__name__)
 
 
 class StateDB:
     """A connection that threads may share; transactions are serialised by a lock."""
 
     def __init__(self, path: str) -> None:
-        """Open or create the store at ``path`` (``:memory:`` for tests)."""
+        """Open or create the store at ``path`` (``:memory:`` for tests).
+
+        ``repair`` afterwards tells what was damaged, None when nothing was.
+        """
+        self._path = path
+        self.repair: salvage.Repair | None = None
+        if path != ":memory:" and (damage := salvage.examine(path)):
+            self.repair = salvage.restore(path, damage)
+            log.error("%s", self.repair)
         self._lock = threading.RLock()
+        self._copying = threading.Lock()
         self._depth = 0
         self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._connection.row_factory = sqlite3.Row
@@ -97,6 +111,16 @@ class StateDB:
         with self._lock:
             row: sqlite3.Row | None = self._connection.execute(sql, parameters).fetchone()
             return row
+
+    @property
+    def changes(self) -> int:
+        """How many rows this connection has changed: grows with every change."""
+        return self._connection.total_changes
+
+    def copy(self) -> None:
+        """Bring the copy up to date from which a damaged store is repaired; raises OSError."""
+        with self._copying:
+            salvage.make_copy(self._path)
 
     def close(self) -> None:
         """Close the connection; the file is complete at any time before, too."""

@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import os
 import shutil
+from collections.abc import Collection
 from dataclasses import replace
 
-from wherry.engine.containers import end, health, remove, restart, start
+from wherry.engine.containers import end, health, lost, remove, restart, start
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.services import Services, log
 from wherry.engine.spec.build import SpecInput
@@ -20,19 +21,25 @@ from wherry.runtime.client import Shim
 async def adopt(services: Services) -> None:
     """Take all containers of the store over, with those that run and those that have ended.
 
-    What belongs to no container goes away. Raises KernelError for what cannot be repaired.
+    What belongs to no container goes away, unless the store had to be repaired: then it may be a
+    container's whose record is lost. Raises KernelError for what cannot be repaired.
     """
     for record, state in services.store.all():
         services.add(Container(record, state))
-    await _end_strangers(services)
+    if services.repaired:
+        await asyncio.to_thread(lost.mark, services)
+    kept = lost.identities(services)
+    strangers = await _end_strangers(services, kept)
     living = [container for container in services if container.state.alive]
     shims = dict(
         zip(living, await asyncio.gather(*(_connect(services, one) for one in living)), strict=True)
     )
     running = {one.id: shim.pid for one, shim in shims.items() if shim and shim.state == "running"}
-    await services.networks.reconcile(running)
-    await asyncio.to_thread(services.volumes.reconcile, list(services.containers), list(running))
-    await asyncio.to_thread(_sweep, services)
+    await services.networks.reconcile(running | strangers)
+    await asyncio.to_thread(
+        services.volumes.reconcile, [*services.containers, *kept], [*running, *strangers]
+    )
+    await asyncio.to_thread(_sweep, services, kept)
     for container in services:
         await _settle(services, container, shims.get(container))
     for container in services:
@@ -122,8 +129,12 @@ def _start_again(services: Services, container: Container) -> None:
     services.spawn(begin(), f"starting container {container.id}")
 
 
-async def _end_strangers(services: Services) -> None:
-    """Shims of containers that the store does not know or not as running: started in vain."""
+async def _end_strangers(services: Services, kept: Collection[str]) -> dict[str, int]:
+    """End the shims of what the store does not know or not as running: started in vain.
+
+    Returns the pids of those whose records are lost and that therefore run on.
+    """
+    left: dict[str, int] = {}
     folder = os.path.join(services.config.exec_root, "shims")
     for name in os.listdir(folder):
         container = services.containers.get(name.removesuffix(".sock"))
@@ -132,16 +143,20 @@ async def _end_strangers(services: Services) -> None:
             continue
         try:
             shim = await Shim.connect(path)
+            if shim.id in kept and shim.state == "running":
+                left[shim.id] = shim.pid
+                continue
             await shim.delete()
         except (NotFound, WherryError):
             pass
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
+    return left
 
 
-def _sweep(services: Services) -> None:
-    """Folders, roots, cgroups and mounts of containers that are not in the store."""
-    known = services.containers
+def _sweep(services: Services, kept: Collection[str]) -> None:
+    """Folders, roots, cgroups and mounts of containers that are not in the store nor ``kept``."""
+    known = {*services.containers, *kept}
     folder = os.path.join(services.config.data_root, "containers")
     for name in os.listdir(folder):
         if name not in known:
@@ -151,12 +166,12 @@ def _sweep(services: Services) -> None:
             services.layers.remove_root(name)
     shared = os.path.join(services.config.exec_root, "shm")
     for name in os.listdir(shared) if os.path.isdir(shared) else ():
-        container = known.get(name)
-        if container is None or not container.state.alive:
+        container = services.containers.get(name)
+        if name not in kept and (container is None or not container.state.alive):
             with contextlib.suppress(KernelError, OSError):
                 _unmount(os.path.join(shared, name))
     parent = services.config.cgroup_parent or services.instance.cgroup_parent
-    alive = {container.id for container in services if container.state.alive}
+    alive = {container.id for container in services if container.state.alive} | set(kept)
     for point in discover().hierarchies():
         base = f"{point}/{parent.strip('/')}"
         for name in os.listdir(base) if os.path.isdir(base) else ():

@@ -54,6 +54,8 @@ class Services:
     images: ImageStore
     networks: Networks
     volumes: Volumes
+    repaired: str = ""
+    """What was damaged in the state store and has been repaired, if anything was."""
     closing: bool = False
     containers: dict[str, Container] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
