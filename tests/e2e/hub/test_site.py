@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -20,14 +21,15 @@ from pathlib import Path
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support import expected_conditions
 from selenium.webdriver.support.ui import WebDriverWait
 
 CACHE = Path(os.environ.get("WHERRY_CACHE", "/tmp/wherry-cache"))
+pytestmark = pytest.mark.timeout(300)
 DESKTOP, PHONE = (1280, 900), (390, 844)
 PAGES = (
     "/", "/search?q=a", "/login", "/sign-up", "/r/brice/mysql", "/r/library/python/-/tags",
@@ -69,16 +71,26 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def axe() -> str:
     """The source of axe-core, from npm."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    archives = sorted(CACHE.glob("axe-core-*.tgz"))
-    if not archives:
-        npm = shutil.which("npm")
-        assert npm, "npm is needed to fetch axe-core"
-        subprocess.run([npm, "pack", "axe-core@4"], cwd=CACHE, check=True, capture_output=True)
-        archives = sorted(CACHE.glob("axe-core-*.tgz"))
-    with tarfile.open(archives[-1]) as archive:
+    if not any(CACHE.glob("axe-core-*.tgz")):
+        _fetch_axe()
+    with tarfile.open(max(CACHE.glob("axe-core-*.tgz"))) as archive:
         member = archive.extractfile("package/axe.min.js")
         assert member is not None
         return member.read().decode()
+
+
+def _fetch_axe() -> None:
+    """Puts the package into the cache in one piece; a network that stumbles gets four chances."""
+    npm = shutil.which("npm")
+    assert npm, "npm is needed to fetch axe-core"
+    retrying = ("--fetch-retries=3", "--fetch-retry-mintimeout=2000", "--fetch-timeout=30000")
+    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+        for last in (False, False, False, True):
+            command = [npm, "pack", *retrying, "axe-core@4"]
+            if subprocess.run(command, cwd=folder, check=last).returncode == 0:
+                break
+        for archive in Path(folder).glob("axe-core-*.tgz"):
+            archive.rename(CACHE / archive.name)
 
 
 def open_browser(*, scripts: bool = True) -> webdriver.Chrome:
@@ -119,10 +131,26 @@ def fill(browser: webdriver.Chrome, **fields: str) -> None:
 
 
 def leave_by(browser: webdriver.Chrome, element: WebElement) -> None:
-    """Clicks and waits for the next page."""
-    page = browser.find_element(By.TAG_NAME, "html")
+    """Clicks and waits until the next page is there, whole.
+
+    The loader's id names a document without touching its nodes: asking a node that is being
+    replaced is answered with errors of many kinds.
+    """
+    before = _loader(browser)
     element.click()
-    WebDriverWait(browser, 20).until(expected_conditions.staleness_of(page))
+
+    def arrived(browser: webdriver.Chrome) -> bool:
+        state = "return document.readyState"
+        return _loader(browser) != before and browser.execute_script(state) == "complete"
+
+    wait = WebDriverWait(browser, 60, ignored_exceptions=(WebDriverException,))
+    wait.until(arrived, f"no new page after {browser.current_url}")
+
+
+def _loader(browser: webdriver.Chrome) -> str:
+    tree = browser.execute_cdp_cmd("Page.getFrameTree", {})
+    loader: str = tree["frameTree"]["frame"]["loaderId"]
+    return loader
 
 
 def press(browser: webdriver.Chrome, text: str) -> None:
