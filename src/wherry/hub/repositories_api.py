@@ -1,7 +1,8 @@
-"""The read API in the shape of Docker Hub's v2, and README updates for CI.
+"""The API in the shape of Docker Hub's v2: reading, making repositories, README updates.
 
 ``GET /v2/repositories/<owner>/<name>/`` and its ``tags/`` are what badges and scripts read;
-``POST /v2/users/login`` and ``PATCH`` are what actions use that keep a README in step with git.
+``POST /v2/users/login`` and ``PATCH`` are what actions use that keep a README in step with git;
+``POST /v2/repositories/`` makes a repository, a private one too, before anything is pushed.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from wherry.hub.web.render import iso_time
 
 _LOGIN_SECONDS = 86_400
 _MAX_PAGE = 100
-_LONGEST = 100_000
+_LONGEST_README = 100_000
+_LONGEST_DESCRIPTION = 200
 
 
 def routes() -> list[web.RouteDef]:
@@ -37,6 +39,7 @@ def routes() -> list[web.RouteDef]:
     return [
         web.post("/v2/users/login", _login),
         web.post("/v2/users/login/", _login),
+        web.post("/v2/repositories/", _create),
         web.get("/v2/repositories/{owner}/", _list),
         web.get(f"{one}tags/", _tags),
         web.get(one, _show),
@@ -92,6 +95,35 @@ async def _find(request: web.Request) -> tuple[Repository | None, Role]:
     found = await hub.db.read(look, actor, name, hub.config.anonymous_pull)
     usable = found.role >= Role.READ and actor.in_scope(name, "pull")
     return (found.repository, found.role) if usable else (None, Role.NONE)
+
+
+async def _create(request: web.Request) -> web.Response:
+    """Makes an empty repository under an owner that the actor may push to."""
+    hub = hub_of(request)
+    try:
+        body = await request.json()
+        name = repository_name(f"{body['namespace']}/{body['name']}")
+        private = bool(body.get("is_private", hub.config.private_by_default))
+        description = str(body.get("description") or "")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return _problem(400, "namespace and name are needed")
+    except RegistryError as error:
+        return _problem(400, str(error))
+    try:
+        actor = await _actor(request)
+    except (Unauthorized, Forbidden) as error:
+        return _problem(401, str(error))
+    if actor.anonymous:
+        return _problem(401, "log in first")
+    found = await hub.db.read(look, actor, name, hub.config.anonymous_pull)
+    if found.repository is not None and found.role >= Role.READ:
+        return _problem(409, f"there is a repository {name} already")
+    if not found.creatable or not actor.in_scope(name, "push"):
+        return _problem(403, "you may not make repositories for that owner")
+    repository = await hub.db.write(
+        repositories.create, name, private=private, description=description[:_LONGEST_DESCRIPTION]
+    )
+    return web.json_response(_view(repository), status=201)
 
 
 def _view(repository: Repository) -> dict[str, Any]:
@@ -209,9 +241,9 @@ async def _change(request: web.Request) -> web.Response:
         return _problem(400, "the body is not a JSON object")
     values: dict[str, Any] = {}
     if isinstance(readme, str):
-        values["readme"] = readme[:_LONGEST]
+        values["readme"] = readme[:_LONGEST_README]
     if isinstance(description, str):
-        values["description"] = description[:200]
+        values["description"] = description[:_LONGEST_DESCRIPTION]
     if values:
         await hub_of(request).db.write(repositories.change, repository.id, **values)
     return await _show(request)

@@ -39,6 +39,27 @@ async def test_roles(world: World, role: str) -> None:
                 assert (shown["is_private"], shown["star_count"]) == (True, 0)
 
 
+@pytest.mark.parametrize("role", ROLES)
+async def test_making_a_repository(world: World, role: str) -> None:
+    headers = {} if role == "anonymous" else {"Authorization": basic(role, PASSWORD)}
+    made, url = 201 if role in ADMINS else 401 if role == "anonymous" else 403, "/v2/repositories/"
+    fresh = {"namespace": "acme", "name": "fresh", "is_private": True}
+    async with aiohttp.ClientSession(headers=headers) as session:
+        async with session.post(world.url(url), json=fresh) as answer:
+            assert answer.status == made
+            if made == 201:
+                assert (await answer.json())["is_private"] is True
+        for body, status in (
+            (fresh, 409 if made == 201 else made),
+            ({"namespace": "acme", "name": "secret"}, 409 if role in READERS else made),
+            ({"namespace": "acme", "name": "../up"}, 400),
+            ({"namespace": "acme"}, 400),
+            (["x"], 400),
+        ):
+            async with session.post(world.url(url), json=body) as answer:
+                assert answer.status == status, body
+
+
 async def test_login_for_scripts(world: World) -> None:
     async with aiohttp.ClientSession() as session:
         url = world.url("/v2/users/login")
