@@ -18,13 +18,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from wherry.errors import KernelError
-from wherry.linux import mounts, process
+from wherry.linux import mountinfo, mounts, process
 from wherry.linux.root import OverlayRoot
 from wherry.runtime import identity, reaper, spawn
 from wherry.runtime.backend import Started
 from wherry.runtime.bundle import Bundle, StartFailed
 from wherry.runtime.control import in_folder
 from wherry.runtime.messages import Message
+from wherry.runtime.rootbuild import part_of
+from wherry.runtime.rootplan import layers_entry
 
 _LARGEST_FILE = 16 << 20
 _VERSION = "1.0.2"
@@ -82,17 +84,38 @@ class ForeignRuntime:
             tree = mounts.new_filesystem("overlay", options, source="overlay")
         else:
             tree = mounts.open_tree(root.path, recursive=True)
-        target = os.open(self._rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            mounts.move_mount(tree, target, self._rootfs)
-        finally:
-            os.close(target)
-            os.close(tree)
+        _attach(tree, self._rootfs)
+
+    def _mount_layers(self, entry: Message, place: str) -> Message:
+        """An overlay of layers mounted at ``place`` on the host, and the bind of it."""
+        found = layers_entry(entry)
+        if found is None:
+            return entry
+        lowers, part = found
+        if len(lowers) == 1:
+            tree = mounts.open_tree(lowers[0], recursive=False)
+        else:
+            options = (*(f"lowerdir+={path}" for path in lowers), "userxattr")
+            tree = mounts.new_filesystem("overlay", options, source="overlay")
+        os.mkdir(place, 0o700)
+        _attach(tree, place)
+        whole = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        tree = part_of(whole, part)
+        os.close(whole)
+        if not stat.S_ISDIR(os.fstat(tree).st_mode):
+            place = f"{place}.file"
+            os.close(os.open(place, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        _attach(tree, place)
+        return {**entry, "type": "bind", "source": place, "options": ["bind", "rprivate", "ro"]}
 
     def _config(self) -> dict[str, Any]:
         """The spec as a stranger understands it."""
         bundle = self._bundle
         spec = {**bundle.spec, "ociVersion": _VERSION}
+        spec["mounts"] = [
+            self._mount_layers(entry, f"{self._folder}/mount-{number}")
+            for number, entry in enumerate(spec["mounts"])
+        ]
         spec["root"] = {**(spec.get("root") or {}), "path": self._rootfs}
         spec["linux"] = {**(spec.get("linux") or {}), "cgroupsPath": bundle.cgroup}
         spec["process"] = self._process(spec["process"], bundle.tty)
@@ -188,11 +211,29 @@ class ForeignRuntime:
         if os.path.isdir(f"{self._state}/{self._id}"):
             with contextlib.suppress(StartFailed):
                 self._call(["delete", "--force", self._id])
-        with contextlib.suppress(KernelError):
-            mounts.unmount(self._rootfs, mounts.MNT_DETACH)
-        with contextlib.suppress(OSError):
-            os.rmdir(self._rootfs)
-            shutil.rmtree(self._folder)
+        clear_folder(self._folder)
+
+
+def clear_folder(folder: str) -> None:
+    """Unmount all that is mounted in a container's runtime folder and remove the folder."""
+    inside = f"{folder}/"
+    for mount in reversed(list(mountinfo.read())):
+        if mount.target.startswith(inside):
+            with contextlib.suppress(KernelError):
+                mounts.unmount(mount.target, mounts.MNT_DETACH)
+    with contextlib.suppress(OSError):
+        os.rmdir(f"{folder}/rootfs")  # fails while anything is mounted: then nothing is removed
+        shutil.rmtree(folder)
+
+
+def _attach(tree: int, place: str) -> None:
+    """Attach a detached mount at a host path and close it."""
+    target = os.open(place, os.O_PATH | os.O_CLOEXEC)
+    try:
+        mounts.move_mount(tree, target, place)
+    finally:
+        os.close(target)
+        os.close(tree)
 
 
 class _Stdio:

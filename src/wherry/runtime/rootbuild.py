@@ -81,6 +81,8 @@ class Root:
             case rootplan.Directory(source):
                 self._attach(self._sources[source], "root")
                 self._root = os.open("root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            case rootplan.Layers():
+                self._layers(operation)
             case rootplan.Bind(source, target):
                 self._bind(self._sources[source], target)
             case rootplan.Filesystem():
@@ -119,6 +121,24 @@ class Root:
         options = f"lowerdir={lowers},upperdir=w/{operation.upper},workdir=w/{operation.work}"
         mounts.mount("overlay", "root", "overlay", 0, f"{options},userxattr")
         self._root = os.open("root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def _layers(self, operation: rootplan.Layers) -> None:
+        place = f"layers{operation.lowers[0]}"
+        os.mkdir(place)
+        if len(operation.lowers) == 1:
+            self._attach(self._sources[operation.lowers[0]], place)
+        else:
+            names = [f"layer{source}" for source in operation.lowers]
+            for name, source in zip(names, operation.lowers, strict=True):
+                os.mkdir(name)
+                self._attach(self._sources[source], name)
+            options = f"lowerdir={':'.join(names)},userxattr"
+            mounts.mount("overlay", place, "overlay", mounts.MS_RDONLY, options)
+        whole = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        tree = part_of(whole, operation.part)
+        os.close(whole)
+        self._bind(tree, operation.target)
+        os.close(tree)
 
     def _bind(self, tree: int, target: str) -> None:
         is_directory = stat.S_ISDIR(os.fstat(tree).st_mode)
@@ -220,6 +240,17 @@ class Root:
         mounts.move_mount(tree, place, path)
         os.close(tree)
         os.close(place)
+
+
+def part_of(tree: int, part: str) -> int:
+    """A read-only detached mount of the path ``part`` ("" for all) below an attached mount."""
+    found = mounts.open_in_root(tree, part or "/", os.O_PATH)
+    try:
+        clone = mounts.open_tree("", recursive=False, at=found)
+    finally:
+        os.close(found)
+    mounts.set_attributes(clone, part, add=mounts.ATTR_RDONLY)
+    return clone
 
 
 def open_target(root: int, path: str, is_directory: bool, *, follow: bool = True) -> int:

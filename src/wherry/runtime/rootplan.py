@@ -83,6 +83,15 @@ class Directory:
 
 
 @dataclass(frozen=True, slots=True)
+class Layers:
+    """Attach a read-only overlay of source trees (topmost first), or its ``part`` ("" for all)."""
+
+    lowers: tuple[int, ...]
+    target: str
+    part: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Bind:
     """Attach a source tree."""
 
@@ -157,6 +166,7 @@ class ReadOnlyRoot:
 Operation = (
     Overlay
     | Directory
+    | Layers
     | Bind
     | Filesystem
     | Link
@@ -398,11 +408,29 @@ def _nodes(linux: Mapping[str, Any]) -> tuple[Node, ...]:
     return tuple(nodes.values())
 
 
+PART = "part="
+"""Begins the option of an overlay entry that names the part of it to be mounted."""
+_LOWER = "lowerdir+="
+
+
+def layers_entry(entry: Mapping[str, Any]) -> tuple[tuple[str, ...], str] | None:
+    """(layer directories, topmost first; part) of an overlay of layers, None for other mounts."""
+    options = entry.get("options") or ()
+    lowers = tuple(word.removeprefix(_LOWER) for word in options if word.startswith(_LOWER))
+    if entry.get("type") != "overlay" or not lowers:
+        return None
+    return lowers, next((word.removeprefix(PART) for word in options if word.startswith(PART)), "")
+
+
 def _plan_mount(planner: _Planner, entry: Mapping[str, Any], nodes: tuple[Node, ...]) -> None:
     target = posixpath.normpath(entry["destination"])
     kind = entry.get("type") or ""
     options = parse_options(entry.get("options") or ())
-    if options.bind or kind == "bind":
+    if found := layers_entry(entry):
+        lowers, part = found
+        trees = [Tree(path, required_idmap=planner.idmap) for path in lowers]
+        planner.building.append(Layers(tuple(map(planner.source, trees)), target, part))
+    elif options.bind or kind == "bind":
         planner.building.append(
             Bind(planner.source(_bind_tree(entry, options, planner.idmap)), target)
         )

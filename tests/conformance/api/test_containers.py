@@ -6,6 +6,7 @@ import io
 import re
 import tarfile
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -501,3 +502,69 @@ def test_commit(engine: Daemon) -> None:
         assert "A=B" in view["Config"]["Env"]
     assert ask(engine, "DELETE", "/images/committed:1").status == 200
     assert ask(engine, "POST", "/commit", container="nosuch").status == 404
+
+
+# --- image mounts
+
+
+IMAGE_ETC = b"group\n"
+"""What is in the image's own /etc with one of the first letters d to g: not the host's."""
+
+
+def image_mount(**options: Any) -> dict[str, Any]:
+    mount = {"Type": "image", "Source": "content:1", "Target": "/image"}
+    return {"HostConfig": {"Mounts": [{**mount, **({"ImageOptions": options} if options else {})}]}}
+
+
+@pytest.fixture(scope="module")
+def content(engine: Daemon) -> Iterator[None]:
+    """``content:1``, of two layers: /d/file, and /d/gone that the upper layer removes."""
+    with container(engine, "sh", "-c", "mkdir /d; echo lower >/d/file; echo x >/d/gone") as first:
+        wait(engine, first)
+        ask(engine, "POST", "/commit", container=first, repo="content", tag="0")
+    script = "rm /d/gone; echo upper >/d/file; ln -s /etc /d/out; chown 1000 /d/file"
+    with container(engine, "sh", "-c", script, Image="content:0") as second:
+        wait(engine, second)
+        ask(engine, "POST", "/commit", container=second, repo="content", tag="1")
+    yield
+    for tag in ("1", "0"):
+        assert ask(engine, "DELETE", f"/images/content:{tag}").status == 200
+
+
+@pytest.mark.parametrize("mode", ["", "host"])
+def test_image_mount_shows_the_image_read_only(engine: Daemon, content: None, mode: str) -> None:
+    script = "cd /image/d && ls && cat file && stat -c %u file && ! touch new && touch /other"
+    body = image_mount()
+    body["HostConfig"]["UsernsMode"] = mode
+    with container(engine, "sh", "-c", script, **body) as made:
+        wait(engine, made)
+        logs = ask(engine, "GET", f"/containers/{made}/logs", stdout="1").body
+        assert b"".join(text for _, text in demultiplex(logs)) == b"file\nout\nupper\n1000\n"
+        [shown] = ask(engine, "GET", f"/containers/{made}/json").data["Mounts"]
+        assert (shown["Type"], shown["Name"], shown["RW"]) == ("image", "content:1", False)
+        # A stopped container shows it too, and keeps the image.
+        got = ask(engine, "GET", f"/containers/{made}/archive", path="/image/d/file")
+        assert b"upper" in got.body
+        kept = ask(engine, "DELETE", "/images/content:1")
+        assert (kept.status, "is using its referenced image" in kept.message) == (409, True)
+
+
+@pytest.mark.parametrize(
+    ("part", "seen"), [("d/file", b"upper\n"), ("d", b"file\nout\n"), ("d/out", IMAGE_ETC)]
+)
+def test_image_mount_of_a_part(engine: Daemon, content: None, part: str, seen: bytes) -> None:
+    script = "cd /image 2>/dev/null || exec cat /image; ls -d [d-g]* out 2>/dev/null"
+    with container(engine, "sh", "-c", script, **image_mount(Subpath=part)) as made:
+        wait(engine, made)
+        logs = ask(engine, "GET", f"/containers/{made}/logs", stdout="1").body
+        assert b"".join(text for _, text in demultiplex(logs)) == seen
+
+
+def test_image_mount_of_what_is_not_there(engine: Daemon, content: None) -> None:
+    body = {"Image": "busybox", "Cmd": ["true"], **image_mount()}
+    body["HostConfig"]["Mounts"][0]["Source"] = "nosuch"
+    assert ask(engine, "POST", "/containers/create", body).status == 404
+    with container(engine, "true", start=False, **image_mount(Subpath="nosuch")) as made:
+        answer = ask(engine, "POST", f"/containers/{made}/start")
+        assert answer.status in (400, 500)
+        assert "nosuch" in answer.message

@@ -6,6 +6,7 @@ After each: the restarted daemon answers, its records agree with the kernel, not
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -48,7 +49,7 @@ def assert_agreement(daemon: Daemon) -> None:
     known = {row["Id"] for row in rows}
     running = {row["Id"] for row in rows if row["State"] in ("running", "paused")}
     assert set(os.listdir(daemon.data_root / "containers")) == known
-    sockets = {name.removesuffix(".sock") for name in os.listdir(daemon.exec_root / "shims")}
+    sockets = {path.stem for path in (daemon.exec_root / "shims").glob("*.sock")}
     assert sockets == running
     assert cgroups_of(daemon) == running
     for row in rows:
@@ -132,11 +133,15 @@ def test_a_step_that_fails_is_undone(engine: Daemon, point: str) -> None:
     engine.docker("run", "--rm", "--name", "undone", "busybox", "true")
 
 
+def shim_of(daemon: Daemon, container: str) -> int:
+    """The process id of a running container's shim."""
+    pid = daemon.json("GET", f"/containers/{container}/json")["State"]["Pid"]
+    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+
+
 def test_a_killed_shim_is_a_dead_container_with_a_reason(engine: Daemon) -> None:
     engine.docker("run", "-d", "--name", "orphan", "busybox", "sleep", "1000")
-    pid = engine.json("GET", "/containers/orphan/json")["State"]["Pid"]
-    shim = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
-    os.kill(shim, signal.SIGKILL)
+    os.kill(shim_of(engine, "orphan"), signal.SIGKILL)
     assert engine.docker("wait", "orphan").stdout.strip() == "137"
     state = engine.json("GET", "/containers/orphan/json")["State"]
     assert state["Status"] == "exited"
@@ -144,6 +149,25 @@ def test_a_killed_shim_is_a_dead_container_with_a_reason(engine: Daemon) -> None
     settled(engine)
     engine.docker("start", "orphan")
     engine.docker("rm", "-f", "orphan")
+    settled(engine)
+
+
+@pytest.mark.skipif(shutil.which("runc") is None, reason="needs runc")
+def test_a_killed_shim_of_another_runtime_leaves_no_mount(engine: Daemon) -> None:
+    body = {"Image": "busybox", "Cmd": ["sleep", "600"]}
+    body["HostConfig"] = {
+        "Runtime": "runc",
+        "Mounts": [{"Type": "image", "Source": "busybox", "Target": "/image"}],
+    }
+    made = engine.json("POST", "/containers/create", body)["Id"]
+    engine.json("POST", f"/containers/{made}/start")
+    engine.restart()
+    folder = str(engine.data_root / "containers" / made)
+    assert f"{folder}/oci/rootfs" in Path("/proc/self/mountinfo").read_text()
+    os.kill(shim_of(engine, made), signal.SIGKILL)
+    assert engine.json("POST", f"/containers/{made}/wait")["StatusCode"] == 137
+    assert folder not in Path("/proc/self/mountinfo").read_text()
+    assert engine.request("DELETE", f"/containers/{made}")[0] == 204
     settled(engine)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,6 +82,23 @@ async def test_init(runner: Runner, program: str) -> None:
     spec = plain("sh", "-c", "cat /proc/1/comm; exit 6")
     status, output = await runner.run(spec, runtime=program, init=True)
     assert (status.code, output) == (6, "docker-init\n")
+
+
+@pytest.mark.parametrize(("part", "words"), [("", "ls /i"), ("d/f", "cat /i")])
+async def test_layers_of_an_image(
+    runner: Runner, program: str, tmp_path: Path, part: str, words: str
+) -> None:
+    for name in ("upper", "lower"):
+        (tmp_path / name / "d").mkdir(parents=True)
+        (tmp_path / name / "d" / "f").write_text(f"{name}\n")
+    options = ["ro", *(f"lowerdir+={tmp_path / name}" for name in ("upper", "lower"))]
+    options += [f"part={part}"] if part else []
+    spec = plain("sh", "-c", f"{words}; touch /i/x /i 2>/dev/null || echo read-only")
+    spec["mounts"] = [*spec["mounts"], {
+        "destination": "/i", "type": "overlay", "source": "overlay", "options": options,
+    }]  # fmt: skip
+    _, output = await runner.run(spec, runtime=program)
+    assert output == ("upper" if part else "d") + "\nread-only\n"
 
 
 async def test_runtime_that_is_missing(runner: Runner) -> None:

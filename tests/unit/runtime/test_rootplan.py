@@ -159,3 +159,20 @@ def test_read_only_root_is_sealed_last() -> None:
 def test_a_relative_destination_is_refused() -> None:
     with pytest.raises(InvalidParameter, match="not an absolute path: 'data'"):
         planned(bare(mounts=[{"destination": "data", "type": "tmpfs"}]))
+
+
+def test_layers_of_an_image_are_trees_with_the_id_map() -> None:
+    options = ["ro", "lowerdir+=/l/top", "lowerdir+=/l/base", "part=etc/x"]
+    entry = {"destination": "/image", "type": "overlay", "source": "overlay", "options": options}
+    made = planned(bare(mounts=[entry]))
+    assert made.building[1] == plan.Layers((3, 4), "/image", "etc/x")
+    assert made.sources[3:5] == (
+        plan.Tree("/l/top", required_idmap=True),
+        plan.Tree("/l/base", required_idmap=True),
+    )
+
+
+def test_an_overlay_without_layers_of_ours_is_an_ordinary_mount() -> None:
+    entry = {"destination": "/o", "type": "overlay", "options": ["lowerdir=/a:/b"]}
+    made = planned(bare(mounts=[entry]))
+    assert made.building[1] == plan.Filesystem("overlay", "/o", ("lowerdir=/a:/b",), 0, "overlay")

@@ -21,7 +21,9 @@ class MountPoint:
     """One mount of a container.
 
     ``source`` is a host path of a bind, and is filled in for a volume when the container starts;
-    ``name`` is the volume's name or the image's reference. ``options`` are a tmpfs's.
+    ``name`` is the volume's name or the image's reference. ``options`` are a tmpfs's. Of an
+    image mount, ``image`` is the image's id, ``layers`` its diff ids, base first, and ``lowers``
+    the directories to mount, topmost first, filled in when the container starts.
     """
 
     type: str
@@ -43,6 +45,9 @@ class MountPoint:
     options: tuple[str, ...] = ()
     anonymous: bool = False
     listed: bool = True
+    image: str = ""
+    layers: tuple[str, ...] = ()
+    lowers: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """A form for the store."""
@@ -51,7 +56,8 @@ class MountPoint:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> MountPoint:
         """The inverse of `to_json`."""
-        return cls(**{**values, "options": tuple(values["options"])})
+        several = ("options", "layers", "lowers")
+        return cls(**{**values, **{name: tuple(values.get(name) or ()) for name in several}})
 
     def view(self) -> dict[str, Any]:
         """The entry of ``Mounts`` in inspect."""
@@ -207,7 +213,7 @@ def parse_mount(mount: Mount) -> MountPoint:
             "image",
             target,
             name=mount.source,
-            read_write=not mount.read_only,
+            read_write=False,
             subpath=_checked_subpath(subpath, wrong),
         )
     if mount.source:

@@ -137,6 +137,8 @@ async def _end_strangers(services: Services, kept: Collection[str]) -> dict[str,
     left: dict[str, int] = {}
     folder = os.path.join(services.config.exec_root, "shims")
     for name in os.listdir(folder):
+        if not name.endswith(".sock"):
+            continue
         container = services.containers.get(name.removesuffix(".sock"))
         path = os.path.join(folder, name)
         if container is not None and container.state.alive:
@@ -162,7 +164,7 @@ def _sweep(services: Services, kept: Collection[str]) -> None:
         if name not in known:
             shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
     for name in services.layers.driver.containers():
-        if name not in known:
+        if name.partition(".")[0] not in known:  # ID, or ID.NUMBER of an image mount
             services.layers.remove_root(name)
     shared = os.path.join(services.config.exec_root, "shm")
     for name in os.listdir(shared) if os.path.isdir(shared) else ():

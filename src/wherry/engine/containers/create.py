@@ -232,7 +232,7 @@ async def _make(services: Services, record: Record, networking: Mapping[str, Any
         undo.callback(services.layers.remove_root, record.id)
         await asyncio.to_thread(_make_root, services, record, directory)
         faults.point("create.rootfs")
-        undo.callback(services.volumes.release, record.id, remove_anonymous=True)
+        undo.callback(volumes.release, services, record, remove_anonymous=True)
         record = await volumes.acquire(services, record)
         container = Container(record, State())
         with services.store.transaction():

@@ -17,6 +17,7 @@ from wherry.errors import KernelError, Unavailable, WherryError
 from wherry.linux.cgroups import Cgroup
 from wherry.runtime.bundle import ExitStatus, read_exit
 from wherry.runtime.client import Shim
+from wherry.runtime.foreign import ForeignRuntime
 from wherry.runtime.messages import Message
 
 _KILLED = 137
@@ -63,9 +64,13 @@ def lost(services: Services, container: Container) -> ExitStatus:
         if cgroup.exists():
             cgroup.kill()
             cgroup.remove()
+    directory, socket = services.directory(container.id), services.socket(container.id)
+    if os.path.isdir(f"{directory}/oci"):  # another runtime's, which mounts on the host
+        known = {"id": container.id, "directory": directory, "socket": socket}
+        ForeignRuntime({**known, "runtime": container.record.host.runtime or ""}).clean()
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(services.socket(container.id))
-    recorded = read_exit(services.directory(container.id))
+        os.unlink(socket)
+    recorded = read_exit(directory)
     if recorded is not None:
         return recorded
     reason = "the process that kept the container (its shim) was killed"

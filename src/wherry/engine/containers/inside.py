@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import socket
+import stat
 import struct
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -21,9 +22,10 @@ from typing import Any, NoReturn
 
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.services import Services
+from wherry.engine.containers.volumes import image_root
 from wherry.errors import Conflict, InvalidParameter, KernelError, NotFound, WherryError
 from wherry.linux import mounts, process
-from wherry.runtime.rootbuild import open_target
+from wherry.runtime.rootbuild import open_target, part_of
 
 Work = Callable[[int, socket.socket], None]
 """Runs in the helper with the root's descriptor and a socket to the daemon."""
@@ -41,6 +43,7 @@ class _Mounted:
     source: str
     target: str
     read_only: bool
+    part: str = ""
 
 
 @contextlib.asynccontextmanager
@@ -83,8 +86,13 @@ async def _open_stopped(
 ) -> tuple[str, list[_Mounted]]:
     record = container.record
     binds = []
-    for point in record.mounts:
+    for number, point in enumerate(record.mounts):
         source = point.source
+        if point.type == "image":
+            root = services.layers.driver.mounted(image_root(record, number), point.layers)
+            source = await _entered(stack, root)
+            binds.append(_Mounted(source, point.destination, True, point.subpath))
+            continue
         if point.type == "volume":
             stack.callback(services.volumes.unmount, record.id)
             source = await asyncio.to_thread(
@@ -94,9 +102,16 @@ async def _open_stopped(
             continue
         binds.append(_Mounted(source, point.destination, not point.read_write))
     mounted = services.layers.driver.mounted(record.id, record.layers)
+    return await _entered(stack, mounted), binds
+
+
+async def _entered(
+    stack: contextlib.AsyncExitStack, mounted: contextlib.AbstractContextManager[str]
+) -> str:
+    """The path of a root that stays mounted until the stack is unwound."""
     path = await asyncio.to_thread(mounted.__enter__)
     stack.push_async_callback(asyncio.to_thread, mounted.__exit__, None, None, None)
-    return path, binds
+    return path
 
 
 def _join(namespace: int) -> int:
@@ -114,14 +129,22 @@ def _mount_all(path: str, binds: Sequence[_Mounted]) -> int:
     mounts.mount("", "/", "", mounts.MS_REC | mounts.MS_PRIVATE)
     root = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     for bind in binds:
-        tree = mounts.open_tree(bind.source, recursive=True)
+        tree = _part_of(bind) if bind.part else mounts.open_tree(bind.source, recursive=True)
         if bind.read_only:
             mounts.set_attributes(tree, bind.source, add=mounts.ATTR_RDONLY)
-        place = open_target(root, bind.target, os.path.isdir(bind.source))
+        place = open_target(root, bind.target, stat.S_ISDIR(os.fstat(tree).st_mode))
         mounts.move_mount(tree, place, bind.target)
         os.close(place)
         os.close(tree)
     return root
+
+
+def _part_of(bind: _Mounted) -> int:
+    whole = os.open(bind.source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return part_of(whole, bind.part)
+    finally:
+        os.close(whole)
 
 
 def _fork(enter: Callable[[], int], work: Work, keep: set[int]) -> tuple[socket.socket, int]:

@@ -42,6 +42,12 @@ class Record:
         """The first host id of the container's user namespace."""
         return None if self.range is None else FIRST_ID + 65536 * self.range
 
+    @property
+    def images(self) -> frozenset[str]:
+        """Ids of the images that the container needs: its own and those it mounts."""
+        mounted = {point.image for point in self.mounts}
+        return frozenset({self.image, *mounted} - {""})
+
     def to_json(self) -> dict[str, Any]:
         """A form for the store."""
         return {

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from wherry.engine import faults
 from wherry.engine.containers import end, stop
+from wherry.engine.containers import volumes as mounted
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.services import Services, log
 from wherry.errors import Conflict, WherryError
@@ -71,9 +72,7 @@ async def take_apart(services: Services, container: Container, *, volumes: bool)
     await asyncio.to_thread(_remove_directory, services.directory(record.id))
     faults.point("remove.directory")
     if record.mounts:
-        await asyncio.to_thread(
-            lambda: services.volumes.release(record.id, remove_anonymous=volumes)
-        )
+        await asyncio.to_thread(lambda: mounted.release(services, record, remove_anonymous=volumes))
     with services.store.transaction():
         services.networks.forget(record.id)
         services.store.delete(record.id)

@@ -1,4 +1,4 @@
-"""A container's mounts: volumes acquired at creation, sources found at start."""
+"""A container's mounts: volumes and images acquired at creation, sources found at start."""
 
 from __future__ import annotations
 
@@ -11,15 +11,12 @@ from dataclasses import replace
 from wherry.engine.config.mountpoints import MountPoint
 from wherry.engine.containers.record import Record
 from wherry.engine.containers.services import Services
-from wherry.errors import InvalidParameter, KernelError, NotImplementedHere
+from wherry.errors import InvalidParameter, KernelError
+from wherry.linux.root import OverlayRoot
 
 
 def check_source(services: Services, point: MountPoint) -> None:
     """Raise InvalidParameter for a bind whose source has to be there and is not."""
-    if point.type == "image":
-        raise NotImplementedHere(
-            f"mount of image {point.name} at {point.destination}: image mounts are not offered"
-        )
     if point.type != "bind" or point.create_source:
         return
     try:
@@ -31,13 +28,15 @@ def check_source(services: Services, point: MountPoint) -> None:
 
 
 async def acquire(services: Services, record: Record) -> Record:
-    """Refer to the volumes of a new container; its record with their names and places.
+    """Refer to the volumes and images of a new container; its record with names and places.
 
     What the image has at a volume's destination is copied into a volume that is empty.
     """
     points: list[MountPoint] = []
-    for point in record.mounts:
-        if point.type == "volume":
+    for number, point in enumerate(record.mounts):
+        if point.type == "image":
+            points.append(await asyncio.to_thread(_acquire_image, services, record, number))
+        elif point.type == "volume":
             view = services.volumes.acquire(
                 record.id, point.name, point.driver, point.driver_options, point.labels
             )
@@ -61,6 +60,27 @@ async def acquire(services: Services, record: Record) -> Record:
     return record
 
 
+def _acquire_image(services: Services, record: Record, number: int) -> MountPoint:
+    """Hold the layers of an image that is mounted; raises NotFound."""
+    point = record.mounts[number]
+    image = services.images.resolve(point.name)
+    services.layers.create_root(image_root(record, number), image.layers)
+    return replace(point, source=image.id, image=image.id, layers=image.layers)
+
+
+def image_root(record: Record, number: int) -> str:
+    """The name of the root (of which nothing is written) of the container's mount ``number``."""
+    return f"{record.id}.{number}"
+
+
+def release(services: Services, record: Record, *, remove_anonymous: bool) -> None:
+    """Give up the volumes and images of a container that is removed; may be repeated."""
+    for number, point in enumerate(record.mounts):
+        if point.type == "image":
+            services.layers.remove_root(image_root(record, number))
+    services.volumes.release(record.id, remove_anonymous=remove_anonymous)
+
+
 def _copy_up(services: Services, record: Record) -> None:
     empty = []
     try:
@@ -81,14 +101,21 @@ async def prepare(services: Services, record: Record, undo: AsyncExitStack) -> S
     """The mounts of a starting container with sources that exist on the host."""
     if not record.mounts:
         return ()
-    if any(point.type in ("volume", "image") for point in record.mounts):
+    if any(point.type == "volume" for point in record.mounts):
         undo.callback(services.volumes.unmount, record.id)
     return await asyncio.to_thread(
-        lambda: [_prepared(services, record, point) for point in record.mounts]
+        lambda: [_prepared(services, record, number) for number in range(len(record.mounts))]
     )
 
 
-def _prepared(services: Services, record: Record, point: MountPoint) -> MountPoint:
+def _prepared(services: Services, record: Record, number: int) -> MountPoint:
+    point = record.mounts[number]
+    if point.type == "image":
+        root = services.layers.driver.root(image_root(record, number), point.layers)
+        # The empty upper directory comes first: it has the owner and mode of the image's root.
+        if isinstance(root, OverlayRoot):
+            return replace(point, lowers=(root.upper, *root.lowers))
+        return replace(point, lowers=(root.path,))
     if point.type == "volume":
         return replace(point, source=services.volumes.mount(point.name, record.id, point.subpath))
     if point.type == "bind" and not os.path.lexists(point.source):

@@ -71,6 +71,10 @@ def _point(point: MountPoint) -> Entry:
             options.append("ro")
         copy_up = [] if not point.listed else ["tmpcopyup"]
         return _entry(point.destination, "tmpfs", "tmpfs", *options, *copy_up)
+    if point.type == "image":
+        layers = [f"lowerdir+={path}" for path in point.lowers]
+        part = [f"part={point.subpath}"] if point.subpath else []
+        return _entry(point.destination, "overlay", "overlay", "ro", *layers, *part)
     options = ["rbind" if point.recursive else "bind", point.propagation or "rprivate"]
     if not point.read_write:
         options.append("ro")
