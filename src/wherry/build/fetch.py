@@ -17,7 +17,8 @@ import shutil
 import tarfile
 import tempfile
 import urllib.parse
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -99,19 +100,13 @@ class RemoteFile:
         return self.sha256
 
 
-async def http_file(
-    url: str, directory: str, resources: AsyncExitStack, *, checksum: str = ""
-) -> RemoteFile:
-    """Download ``url`` into ``directory``; it is removed when ``resources`` close.
+@asynccontextmanager
+async def http_response(url: str) -> AsyncIterator[aiohttp.ClientResponse]:
+    """The answer to a GET, through the environment's proxies; its content is read as it was sent.
 
-    Raises Unavailable when it cannot be had, InvalidParameter for a wrong checksum.
+    Raises Unavailable, while the answer is read too, when the address cannot be had.
     """
-    handle, path = tempfile.mkstemp(prefix="download-", dir=directory)
-    os.close(handle)
-    resources.callback(os.unlink, path)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=_TIMEOUT, sock_read=_TIMEOUT)
-    digest = hashlib.sha256()
-    size = 0
     try:
         async with (
             aiohttp.ClientSession(
@@ -123,18 +118,34 @@ async def http_file(
                 raise Unavailable(
                     f"failed to download {url}: server answered {response.status} {response.reason}"
                 )
-            with open(path, "wb") as file:
-                async for chunk in response.content.iter_chunked(_CHUNK):
-                    size += len(chunk)
-                    if size > _MAX_DOWNLOAD:
-                        raise Unavailable(f"failed to download {url}: it is too large")
-                    digest.update(chunk)
-                    file.write(chunk)
-            name = _file_name(response)
-            modified = response.headers.get("Last-Modified", "")
-            content_type = response.headers.get("Content-Type", "")
+            yield response
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         raise Unavailable(f"failed to download {url}: {error or 'no answer'}") from None
+
+
+async def http_file(
+    url: str, directory: str, resources: AsyncExitStack, *, checksum: str = ""
+) -> RemoteFile:
+    """Download ``url`` into ``directory``; it is removed when ``resources`` close.
+
+    Raises Unavailable when it cannot be had, InvalidParameter for a wrong checksum.
+    """
+    handle, path = tempfile.mkstemp(prefix="download-", dir=directory)
+    os.close(handle)
+    resources.callback(os.unlink, path)
+    digest = hashlib.sha256()
+    size = 0
+    async with http_response(url) as response:
+        with open(path, "wb") as file:
+            async for chunk in response.content.iter_chunked(_CHUNK):
+                size += len(chunk)
+                if size > _MAX_DOWNLOAD:
+                    raise Unavailable(f"failed to download {url}: it is too large")
+                digest.update(chunk)
+                file.write(chunk)
+        name = _file_name(response)
+        modified = response.headers.get("Last-Modified", "")
+        content_type = response.headers.get("Content-Type", "")
     actual = f"sha256:{digest.hexdigest()}"
     if checksum and checksum != actual:
         raise InvalidParameter(f"digest mismatch of {url}: {actual} expected: {checksum}")

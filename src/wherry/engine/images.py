@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
+from wherry.build.fetch import http_response
 from wherry.engine import changes
 from wherry.engine.bridging import ThreadReader, from_thread
 from wherry.engine.config.codec import encode
@@ -15,7 +17,7 @@ from wherry.engine.config.container import ContainerConfig
 from wherry.engine.containers.services import Services
 from wherry.engine.filters import Filters
 from wherry.engine.registries import Registries
-from wherry.errors import InvalidParameter, NotFound, NotImplementedHere
+from wherry.errors import InvalidParameter, NotFound
 from wherry.images import hello, import_, listing, load, reference, save, views
 from wherry.images import remove as removal
 from wherry.images.manifest import parse_platform
@@ -24,6 +26,8 @@ from wherry.images.store import Image
 
 View = dict[str, Any]
 Emit = Callable[[Mapping[str, Any]], None]
+_CHUNK = 1 << 18
+_PROGRESS_SECONDS = 0.1
 
 
 class Images:
@@ -109,7 +113,8 @@ class Images:
         users: dict[str, builtins.list[removal.User]] = {}
         for container in self._services:
             user = removal.User(container.id, container.state.running)
-            users.setdefault(container.record.image, []).append(user)
+            for image_id in container.record.images:
+                users.setdefault(image_id, []).append(user)
         return lambda image_id: users.get(image_id, [])
 
     def _published(self, records: Sequence[Mapping[str, str]], image_id: str) -> None:
@@ -175,11 +180,12 @@ class Images:
         platform: str | None = None,
         emit: Emit,
     ) -> None:
-        """``docker import``: a root file system becomes an image."""
+        """``docker import``: a root file system becomes an image.
+
+        Without ``archive`` it is fetched from ``source``, an http address. Raises Unavailable.
+        """
         if archive is None:
-            raise NotImplementedHere(
-                f"import from {source}: only archives that the client sends are imported"
-            )
+            archive = _downloaded(source, emit)
         target: Reference | None = None
         if repo:
             target = reference.with_tag(repo, tag) if tag else reference.parse(repo).tagged()
@@ -260,6 +266,23 @@ class Images:
         return await self._registries.search(
             term, limit=limit, filters=filters or Filters(), auth=auth
         )
+
+
+async def _downloaded(source: str, emit: Emit) -> AsyncIterator[bytes]:
+    """The content of an address in pieces; progress goes to ``emit``."""
+    url = source if "://" in source else f"http://{source}"
+    if not url.startswith(("http://", "https://")):
+        raise InvalidParameter(f"import from {source}: only http and https addresses are fetched")
+    emit({"status": f"Downloading from {url}"})
+    async with http_response(url) as response:
+        total, current, shown = response.content_length, 0, 0.0
+        async for chunk in response.content.iter_chunked(_CHUNK):
+            current += len(chunk)
+            if time.monotonic() - shown >= _PROGRESS_SECONDS:
+                shown = time.monotonic()
+                detail = {"current": current, **({"total": total} if total else {})}
+                emit({"status": "Importing", "progressDetail": detail})
+            yield chunk
 
 
 def _changed(config: ContainerConfig, texts: Sequence[str]) -> dict[str, Any]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import io
 import json
 import socket
 import tarfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -14,6 +19,8 @@ import pytest
 from tests.conformance.api.http import ask, container, demultiplex, wait
 from tests.conformance.api.images import busybox
 from tests.daemon import Daemon
+
+from wherry.linux import process
 
 # --- system
 
@@ -395,6 +402,34 @@ def test_image_import(engine: Daemon) -> None:
     assert view["Comment"] == "why"
     assert "X=Y" in view["Config"]["Env"]
     assert ask(engine, "DELETE", "/images/imported:1").status == 200
+
+
+def server_beside(engine: Daemon, handler: Any) -> http.server.ThreadingHTTPServer:
+    """A web server in the network namespace of the engine; the caller's thread goes there."""
+    assert engine.process is not None
+    with open(f"/proc/{engine.process.pid}/ns/net") as namespace:
+        process.setns(namespace.fileno(), process.CLONE_NEWNET)
+    return http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+
+
+def test_image_import_from_an_address(engine: Daemon, tmp_path: Path) -> None:
+    (tmp_path / "root.tar").write_bytes(busybox())
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadPoolExecutor(1) as thread:  # a thread may have a network namespace of its own
+        server = thread.submit(server_beside, engine, handler).result()
+    with server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        base = f"http://127.0.0.1:{server.server_port}"
+        got = ask(engine, "POST", "/images/create", fromSrc=f"{base}/root.tar", repo="fetched")
+        lost = ask(engine, "POST", "/images/create", fromSrc=f"{base}/none.tar", repo="fetched2")
+        server.shutdown()
+    assert "error" not in got.lines[-1], got.lines
+    assert got.lines[0]["status"] == f"Downloading from {base}/root.tar"
+    assert got.lines[-1]["status"].startswith("sha256:")
+    with container(engine, "true", Image="fetched") as made:
+        assert wait(engine, made) == 0
+    assert "404" in (lost.lines[-1].get("error") or lost.message)
+    assert ask(engine, "DELETE", "/images/fetched").status == 200
 
 
 def test_image_in_use(engine: Daemon) -> None:
