@@ -147,6 +147,9 @@ def test_volumes_keep_data_and_take_what_the_image_has(engine: Daemon) -> None:
     assert run("-v", "etc:/x", "busybox", "cat", "/x/mine") == "kept\n"
     part = "type=volume,src=etc,dst=/one,volume-subpath=mine"
     assert run("--mount", part, "busybox", "cat", "/one") == "kept\n"
+    for where, mode, shown in (("/fresh", "", "1777"), ("/etc", "", "755"), ("/etc", "700", "700")):
+        scratch = f"type=tmpfs,dst={where}" + (f",tmpfs-mode={mode}" if mode else "")
+        assert run("--mount", scratch, "busybox", "stat", "-c", "%a", where) == f"{shown}\n"
     refused = engine.docker(
         "run", "--rm", "-v", "etc:/x:ro", "busybox", "touch", "/x/y", check=False
     )

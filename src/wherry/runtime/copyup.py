@@ -8,17 +8,19 @@ import stat
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def copy_tree(origin: int, target: int) -> None:
+def copy_tree(origin: int, target: int, *, keep_mode: bool = False) -> None:
     """Copy everything in ``origin`` (an O_PATH directory) into ``target``; links are not followed.
 
-    Modes and owners are kept; sockets, pipes and devices are left out.
+    Modes and owners are copied, too, but for that of ``target`` itself with ``keep_mode``;
+    sockets, pipes and devices are left out.
     """
     source = os.open(".", _READ | os.O_DIRECTORY, dir_fd=origin)
     destination = os.open(".", _READ | os.O_DIRECTORY, dir_fd=target)
     try:
         status = os.fstat(source)
         os.fchown(destination, status.st_uid, status.st_gid)
-        os.fchmod(destination, stat.S_IMODE(status.st_mode))
+        if not keep_mode:
+            os.fchmod(destination, stat.S_IMODE(status.st_mode))
         for entry in os.scandir(source):
             _copy_entry(entry.name, source, destination)
     finally:

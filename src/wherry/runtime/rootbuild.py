@@ -157,9 +157,9 @@ class Root:
         tree = mounts.new_filesystem(
             operation.kind, operation.options, operation.attributes, operation.source
         )
-        if operation.copy_up:
-            origin = open_target(self._root, operation.target, True)
-            copy_tree(origin, tree)
+        if operation.copy_up and (origin := self._existing(operation.target)) is not None:
+            chosen = any(option.startswith("mode=") for option in operation.options)
+            copy_tree(origin, tree, keep_mode=chosen)
             os.close(origin)
         self._move(tree, operation.target, True)
         if operation.kind == "devpts":

@@ -181,7 +181,7 @@ def test_binds_that_cannot_be(text: str) -> None:
         (Mount("bind", "", "/b"), "field Source must not be empty"),
         (Mount("bind", "a", "/b"), "mount path must be absolute"),
         (Mount("tmpfs", "/a", "/b"), "field Source must not be specified"),
-        (Mount("nosuch", "/a", "/b"), 'mount type unknown: "nosuch"'),
+        (Mount("nosuch", "/a", "/b"), 'mount config for type "nosuch": mount type unknown'),
         (Mount("volume", "v1", "/"), "destination can't be '/'"),
     ],
 )

@@ -197,7 +197,7 @@ def parse_mount(mount: Mount) -> MountPoint:
         "image": "ImageOptions",
     }
     if mount.type not in options:
-        raise InvalidParameter(f'mount type unknown: "{mount.type}"')
+        raise wrong("mount type unknown")
     for kind, given in options.items():
         if given is not None and kind != mount.type:
             raise wrong(f"field {names[kind]} must not be specified")

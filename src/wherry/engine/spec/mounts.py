@@ -65,7 +65,8 @@ def _point(point: MountPoint) -> Entry:
     if point.type == "tmpfs":
         chosen = {word.partition("=")[0] for word in point.options}
         options = ["nosuid", "nodev", "noexec", *point.options]
-        if "mode" not in chosen:
+        # With copy-up the mode is that of the image's directory; the kernel's own is 1777.
+        if "mode" not in chosen and not point.listed:
             options.append("mode=1777")
         if not point.read_write and "ro" not in options:
             options.append("ro")
