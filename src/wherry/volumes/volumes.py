@@ -198,7 +198,13 @@ class Volumes:
         volume = self._get(name)
         first = not self._records.users(name)
         self._records.use(name, container)
-        path = self._driver(volume).mount(name, volume.options or {})
+        driver = self._driver(volume)
+        try:
+            path = driver.mount(name, volume.options or {})
+        except WherryError as error:
+            raise WherryError(
+                f"error while mounting volume '{driver.path(name)}': {error}"
+            ) from error
         if first:
             self._event("mount", volume, {"container": container, "destination": path})
         return self._mount_part(path, name, container, subpath) if subpath else path

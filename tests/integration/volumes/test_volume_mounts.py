@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from wherry.errors import InvalidParameter, KernelError
+from wherry.errors import InvalidParameter, WherryError
 from wherry.storage.statedb import StateDB
 from wherry.volumes.volumes import Volumes
 
@@ -87,8 +87,9 @@ def test_a_failed_mount_says_what_and_why(volumes: Volumes) -> None:
     volumes.create({"Name": "broken", "DriverOpts": options})
     volumes.acquire("c1", "broken")
     with pytest.raises(
-        KernelError,
-        match=r"mount local volume: mount /dev/nothing-here:.*: No such file or directory",
+        WherryError,
+        match=r"error while mounting volume '.*/_data': failed to mount local volume:"
+        r" mount /dev/nothing-here:.*: No such file or directory",
     ):
         volumes.mount("broken", "c1")
 

@@ -33,7 +33,8 @@ class LocalDriver:
     def check(self, name: str, options: Mapping[str, str]) -> None:
         if len(name) == 1:
             raise InvalidParameter(
-                "volume name is too short, names should be at least two alphanumeric characters"
+                f"create {name}: volume name is too short, names should be at least two"
+                " alphanumeric characters"
             )
         if not _NAME.fullmatch(name) or len(name) > 255:
             raise InvalidParameter(
