@@ -45,7 +45,7 @@ def choose_pools(
     others: list[Subnet] = [
         pool.subnet
         for other in records.networks()
-        if other.id != network.id and not _is_parent_only(other)
+        if other.id != network.id and not other.config_only and not _is_parent_only(other)
         for pool in other.pools
     ]
     for pool in network.pools:
@@ -92,7 +92,7 @@ def give_endpoint(
 ) -> Endpoint:
     """Make an endpoint with its addresses and write it down."""
     ipv4 = ipv6 = None
-    if has_addresses:
+    if has_addresses and network.has_ipam:
         check_addresses(network, config)
         preferred = records.last_addresses(container, network.id)
         if network.ipv4:

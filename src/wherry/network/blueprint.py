@@ -69,6 +69,7 @@ class Blueprint:
                 network,
                 endpoint,
                 wiring.parse_sysctls(options.get(wiring.SYSCTLS, ""), endpoint.interface),
+                wiring.link_local(endpoint_config.link_local),
             )
             found.append((attachment, endpoint_config.gateway_priority))
         return found

@@ -42,6 +42,9 @@ class Fence:
     subnets: tuple[Subnet, ...] = ()
     mode4: GatewayMode = "nat"
     mode6: GatewayMode = "nat"
+    source4: Address | None = None
+    source6: Address | None = None
+    trusted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,9 @@ _SETS: Mapping[str, tuple[str, str]] = {
     "hairpin6": ("set", "subnets, as pairs, for published ports reached from the same network"),
     "masquerade4": ("set", "bridges whose IPv4 traffic leaves with the host's address"),
     "masquerade6": ("set", "bridges whose IPv6 traffic leaves with the host's address"),
+    "source4": ("map", "bridges whose IPv4 traffic leaves with one address of the host"),
+    "source6": ("map", "bridges whose IPv6 traffic leaves with one address of the host"),
+    "trusted": ("set", "interfaces whose neighbours may reach the containers of a bridge"),
     "open4": ("set", "bridges whose containers are reachable by their IPv4 address"),
     "open6": ("set", "bridges whose containers are reachable by their IPv6 address"),
     "routed4": ("set", "published ports reachable by the container's IPv4 address"),
@@ -85,7 +91,9 @@ _SETS: Mapping[str, tuple[str, str]] = {
 _TYPES: Mapping[str, str] = {
     **dict.fromkeys(("bridges", "internal", "masquerade4", "masquerade6"), "ifname"),
     **dict.fromkeys(("open4", "open6"), "ifname"),
-    "within": "ifname . ifname",
+    **dict.fromkeys(("within", "trusted"), "ifname . ifname"),
+    "source4": "ifname : ipv4_addr",
+    "source6": "ifname : ipv6_addr",
     "hairpin4": "ipv4_addr . ipv4_addr; flags interval",
     "hairpin6": "ipv6_addr . ipv6_addr; flags interval",
     "routed4": "ipv4_addr . inet_proto . inet_service",
@@ -133,6 +141,14 @@ _CHAINS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
                 "a container that uses a published port of its own network: answers come back here",
             ),
             (
+                "oifname != @bridges snat ip to iifname map @source4",
+                "traffic to the outside carries the address that was chosen",
+            ),
+            (
+                "oifname != @bridges snat ip6 to iifname map @source6",
+                "traffic to the outside carries the address that was chosen",
+            ),
+            (
                 "meta nfproto ipv4 iifname @masquerade4 oifname != @bridges masquerade",
                 "traffic to the outside carries the host's address",
             ),
@@ -152,6 +168,7 @@ _CHAINS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
             ("oifname @internal drop", "nothing enters an internal network"),
             ("ct state established,related accept", "answers, and what belongs to them"),
             ("oifname @bridges ct status dnat accept", "came through a published port"),
+            ("iifname . oifname @trusted accept", "neighbours that may reach containers"),
             ("meta nfproto ipv4 oifname @open4 accept", "network without protection by NAT"),
             ("meta nfproto ipv6 oifname @open6 accept", "network without protection by NAT"),
             ("ip daddr . meta l4proto . th dport @routed4 accept", "published, routed network"),
@@ -176,10 +193,16 @@ def elements(state: State) -> dict[str, frozenset[str]]:
         if fence.internal:
             found["internal"].add(name)
             continue
-        if fence.masquerade and fence.mode4.startswith("nat"):
-            found["masquerade4"].add(name)
-        if fence.masquerade and fence.mode6.startswith("nat"):
-            found["masquerade6"].add(name)
+        for version, mode, source in (
+            (4, fence.mode4, fence.source4),
+            (6, fence.mode6, fence.source6),
+        ):
+            if fence.masquerade and mode.startswith("nat"):
+                if source is not None:
+                    found[f"source{version}"].add(f"{name} : {source}")
+                else:
+                    found[f"masquerade{version}"].add(name)
+        found["trusted"] |= {f'"{interface}" . {name}' for interface in fence.trusted}
         if fence.mode4 == "nat-unprotected":
             found["open4"].add(name)
         if fence.mode6 == "nat-unprotected":

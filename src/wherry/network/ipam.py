@@ -7,7 +7,7 @@ given twice even when the daemon dies in between.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -161,11 +161,16 @@ def parse_pool(config: dict[str, Any]) -> Pool:
         (str(name), _inside(str(value), subnet, "auxiliary address"))
         for name, value in sorted((config.get("AuxiliaryAddresses") or {}).items())
     )
-    if gateway_text:
-        gateway = _inside(gateway_text, subnet, "gateway")
-    else:
-        gateway = default_gateway(subnet, [address for _, address in auxiliary], range_)
-    return Pool(subnet, gateway, range_, auxiliary, bool(gateway_text))
+    gateway = _inside(gateway_text, subnet, "gateway") if gateway_text else None
+    return with_gateway(Pool(subnet, gateway, range_, auxiliary, gateway is not None))
+
+
+def with_gateway(pool: Pool) -> Pool:
+    """The pool with a gateway: the lowest free address unless one was chosen."""
+    if pool.gateway is not None:
+        return pool
+    taken = [address for _, address in pool.auxiliary]
+    return replace(pool, gateway=default_gateway(pool.subnet, taken, pool.range))
 
 
 def _parse_range(text: str, subnet: Subnet) -> Subnet | None:

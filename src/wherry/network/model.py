@@ -51,6 +51,11 @@ class Network:
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def has_ipam(self) -> bool:
+        """Whether the engine gives addresses here (``--ipam-driver null``: somebody else does)."""
+        return self.ipam_driver != "null"
+
+    @property
     def is_default(self) -> bool:
         """Whether this is the network of containers that name none."""
         return self.name == "bridge"

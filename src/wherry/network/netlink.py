@@ -48,7 +48,7 @@ _IFLA_INFO_KIND, _IFLA_INFO_DATA, _VETH_INFO_PEER = 1, 2, 1
 _IFLA_INFO_SLAVE_KIND, _IFLA_INFO_SLAVE_DATA = 4, 5
 _IFLA_BRPORT_MODE, _IFLA_BRPORT_ISOLATED = 4, 33
 _IFLA_MACVLAN_MODE, _IFLA_IPVLAN_MODE, _IFLA_IPVLAN_FLAGS, _IFLA_VLAN_ID = 1, 1, 2, 1
-_IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS, _IFA_F_NODAD = 1, 2, 8, 0x02
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST, _IFA_FLAGS, _IFA_F_NODAD = 1, 2, 4, 8, 0x02
 _IFF_UP = 1
 
 MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
@@ -230,7 +230,10 @@ def add_address(index: int, interface: Interface, name: str) -> Request:
     prefix = interface.network.prefixlen
     body = _ADDRESS.pack(family, prefix, 0, _SCOPE_UNIVERSE, index)
     body += _attribute(_IFA_LOCAL, packed) + _attribute(_IFA_ADDRESS, packed)
-    body += _u32(_IFA_FLAGS, _IFA_F_NODAD) if interface.version == 6 else b""
+    if interface.version == 6:
+        body += _u32(_IFA_FLAGS, _IFA_F_NODAD)
+    elif prefix < 31:
+        body += _attribute(_IFA_BROADCAST, interface.network.broadcast_address.packed)
     return Request(
         _RTM_NEWADDR, _NLM_F_CREATE | _NLM_F_REPLACE, body, f"add address {interface} to", name
     )

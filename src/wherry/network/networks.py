@@ -16,13 +16,20 @@ from functools import partial
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any, TypeAlias
 
-from wherry.errors import Conflict, Forbidden, InvalidParameter, Unavailable, WherryError
+from wherry.errors import (
+    Conflict,
+    Forbidden,
+    InvalidParameter,
+    NotFound,
+    Unavailable,
+    WherryError,
+)
 from wherry.instance import Instance
 from wherry.network import allocation, firewall, host, requests, views
 from wherry.network.blueprint import Blueprint
 from wherry.network.drivers import Drivers, bridge
 from wherry.network.guard import Guard
-from wherry.network.ipam import ROUTER_NAMES, Address, Pool, default_gateway
+from wherry.network.ipam import ROUTER_NAMES, Address, Pool, default_gateway, with_gateway
 from wherry.network.kernel import Kernel
 from wherry.network.lookup import find_network
 from wherry.network.model import PREDEFINED, Network, Plan, SandboxConfig
@@ -222,15 +229,23 @@ class Networks:
         request = requests.network_request(body)
         if request.name in (*PREDEFINED, "default"):
             raise Forbidden(f"operation is not permitted on predefined {request.name} network ")
-        if request.driver == "overlay" or body.get("Scope") == "swarm":
+        if body.get("Scope") == "swarm":
+            raise Forbidden("cannot create a swarm scoped network when swarm is not active")
+        if request.ingress:
+            raise Forbidden("ingress network can only be global scope network")
+        if request.driver == "overlay":
             raise Unavailable(
                 "This node is not a swarm manager. Wherry runs networks on one host: use the"
                 " drivers bridge, macvlan or ipvlan."
             )
         driver = self._drivers.get(request.driver)
         network = self._configured(request)
-        network = driver.check(network)
-        if driver.has_addresses and not network.config_only:
+        if network.config_only:
+            driver = self._drivers.get(network.driver)
+        else:
+            network = driver.check(network)
+        addressed = driver.has_addresses and not network.config_only and network.has_ipam
+        if addressed:
             routes = await self._worker.run(self._kernel.route.route_networks)
         else:
             routes = []
@@ -238,7 +253,7 @@ class Networks:
             if self._records.network_named(network.name) is not None:
                 raise Conflict(f"network with name {network.name} already exists")
             self._check_interface(network)
-            if driver.has_addresses and not network.config_only:
+            if addressed:
                 network = allocation.choose_pools(
                     self._records,
                     network,
@@ -247,7 +262,8 @@ class Networks:
                     driver.interface(network),
                 )
             self._records.save_network(network)
-            allocation.reserve(self._records, network)
+            if not network.config_only:
+                allocation.reserve(self._records, network)
         try:
             if network.ipv6 and self._options.ip_forward:
                 await self._worker.run(lambda: host.enable_forwarding(self._kernel, ipv6=True))
@@ -281,21 +297,26 @@ class Networks:
             options={**options, **request.options},
             labels=request.labels,
         )
+        if request.config_only:
+            return _template(network, request)
         if not request.config_from:
             return network
-        template = find_network(self._records, request.config_from)
-        if not template.config_only:
-            raise Forbidden(f"{request.config_from} is not a configuration network")
-        if request.pools or request.options:
-            raise InvalidParameter(
-                "user supplied configuration is not supported if the network depends on a"
+        template = find_network(self._records, request.config_from, None)
+        if template is None or not template.config_only:
+            raise NotFound(f'configuration network "{request.config_from}" does not exist')
+        if request.pools or request.options or request.ipam_options or request.ipv6:
+            raise Forbidden(
+                "user specified configurations are not supported if the network depends on a"
                 " configuration network"
             )
         return replace(
             network,
-            pools=template.pools,
+            pools=tuple(with_gateway(pool) for pool in template.pools),
+            ipv4=template.ipv4,
             ipv6=template.ipv6,
             internal=template.internal,
+            ipam_driver=template.ipam_driver,
+            ipam_options=template.ipam_options,
             options=template.options,
             labels={**template.labels, **request.labels},
         )
@@ -332,7 +353,10 @@ class Networks:
                 if other.config_from == network.name
             ]
             if network.config_only and users:
-                raise Forbidden(f"configuration network {network.name!r} is in use")
+                raise Forbidden(
+                    "error while removing network: configuration network"
+                    f' "{network.name}" is in use'
+                )
             self._records.delete_network(network.id)
         driver = self._drivers.get(network.driver)
 
@@ -377,6 +401,7 @@ class Networks:
             views.network_view(network)
             for network in self._records.networks()
             if network.is_user_defined
+            and not network.config_only
             and network.id not in used
             and not self._records.endpoints_of_network(network.id)
         ]
@@ -465,6 +490,16 @@ def _now() -> str:
 
 def _new_network(name: str, driver: str, *, ipv4: bool) -> Network:
     return Network(id=allocation.new_id(), name=name, driver=driver, created=_now(), ipv4=ipv4)
+
+
+def _template(network: Network, request: requests.NetworkRequest) -> Network:
+    """A network that only keeps a configuration for others: nothing is chosen yet."""
+    if request.config_from:
+        raise Forbidden("a configuration network cannot depend on another configuration network")
+    pools = tuple(
+        pool if pool.gateway_requested else replace(pool, gateway=None) for pool in network.pools
+    )
+    return replace(network, driver="null", pools=pools, options=request.options)
 
 
 def _chosen_pool(text: str, fixed: str, router: str) -> Pool:

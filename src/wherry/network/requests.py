@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any
 
-from wherry.errors import InvalidParameter
+from wherry.errors import InvalidParameter, NotFound
 from wherry.network import files
 from wherry.network.firewall import Protocol
 from wherry.network.ipam import Pool, Subnet, parse_pool
@@ -63,6 +63,11 @@ def network_request(body: Mapping[str, Any]) -> NetworkRequest:
                 raise InvalidParameter(
                     f"invalid network config:\nsubnets {other.subnet} and {pool.subnet} overlap"
                 )
+    ipam_driver = ipam.get("Driver") or "default"
+    if ipam_driver not in ("default", "null"):
+        raise NotFound(f'plugin "{ipam_driver}" not found')
+    if ipam_driver == "null" and pools:
+        raise InvalidParameter("null ipam driver does not handle specific address pool requests")
     ipv6 = bool(body.get("EnableIPv6"))
     ipv4 = body.get("EnableIPv4")
     if ipv4 is False and not ipv6:
@@ -79,7 +84,7 @@ def network_request(body: Mapping[str, Any]) -> NetworkRequest:
         ingress=bool(body.get("Ingress")),
         config_only=bool(body.get("ConfigOnly")),
         config_from=(body.get("ConfigFrom") or {}).get("Network") or "",
-        ipam_driver=ipam.get("Driver") or "default",
+        ipam_driver=ipam_driver,
         ipam_options=_texts(ipam["Options"]) if ipam.get("Options") is not None else None,
         options=_texts(body.get("Options") or {}),
         labels=_texts(body.get("Labels") or {}),

@@ -42,6 +42,7 @@ from wherry.network.worker import Batch, Worker
 
 _log = logging.getLogger(__name__)
 _IFNAME = "com.docker.network.endpoint.ifname"
+_PREFIX = "com.docker.network.container_iface_prefix"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,7 @@ class Sandboxes:
         others: Sequence[Endpoint],
     ) -> Endpoint:
         if network.config_only:
-            raise Forbidden(f"network {network.name} is a configuration only network")
+            raise Forbidden("cannot create endpoint on configuration-only network")
         if wanted.aliases and not network.is_user_defined:
             raise InvalidParameter(
                 "network-scoped aliases are only supported for user-defined networks"
@@ -180,7 +181,7 @@ class Sandboxes:
             network,
             wanted,
             config.container,
-            _interface_name(wanted, [endpoint.interface for endpoint in others]),
+            _interface_name(wanted, network, [endpoint.interface for endpoint in others]),
             names,
             has_addresses=driver.has_addresses,
         )
@@ -321,17 +322,15 @@ class Sandboxes:
                 "container cannot be connected to multiple networks with one of the networks in"
                 " private (none) mode"
             )
-        if any(
-            find_network(self._records, other.network, None) == network
-            for other in config.endpoints
-        ):
+        pid = self._live.get(container)
+        rest = self._others(config, network)
+        if pid and len(rest) < len(config.endpoints):
             raise Forbidden(
                 f"endpoint with name {config.name} already exists in network {network.name}"
             )
         wanted = requests.endpoint_config(network.name, body)
         allocation.check_addresses(network, wanted)
-        changed = replace(config, endpoints=(*config.endpoints, wanted))
-        pid = self._live.get(container)
+        changed = replace(config, mode="private", endpoints=(*rest, wanted))
         with self._records.db.transaction():
             self._records.save_sandbox(changed)
             present = self._records.endpoints(container)
@@ -346,6 +345,14 @@ class Sandboxes:
                 self._records.save_sandbox(config)
             raise
         self._event("connect", network, container)
+
+    def _others(self, config: SandboxConfig, network: Network) -> tuple[EndpointConfig, ...]:
+        """The container's attachments to other networks than this one."""
+        return tuple(
+            one
+            for one in config.endpoints
+            if find_network(self._records, one.network, None) != network
+        )
 
     async def _plug_more(self, config: SandboxConfig, endpoint: Endpoint, pid: int) -> None:
         endpoints = self._records.endpoints(config.container)
@@ -381,16 +388,12 @@ class Sandboxes:
         return work
 
     def _check_change(self, config: SandboxConfig) -> None:
-        if config.mode == "host":
-            raise InvalidParameter(
-                "container cannot be disconnected from host network or connected to host network"
-            )
-        if config.mode == "container":
+        if config.mode in ("host", "container"):
             raise InvalidParameter(
                 "container sharing network namespace with another container or host cannot be"
                 " connected to any other network"
             )
-        if config.mode == "none":
+        if config.mode == "none" and config.endpoints:
             raise InvalidParameter(
                 "container cannot be connected to multiple networks with one of the networks in"
                 " private (none) mode"
@@ -401,20 +404,21 @@ class Sandboxes:
 
         ``force`` also forgets what is left of a container that the engine no longer knows.
         """
-        network = find_network(self._records, reference)
         config = self._records.sandbox(container)
+        if config is not None and container not in self._live:
+            self._forget_attachment(config, reference)
+            return
+        network = find_network(self._records, reference)
         if config is None:
             if not force:
                 raise NotFound(f"No such container: {container}")
             self._records.release(container, network.id)
             return
         if config.mode == "host":
-            self._check_change(config)
-        rest = tuple(
-            endpoint_config
-            for endpoint_config in config.endpoints
-            if find_network(self._records, endpoint_config.network, None) != network
-        )
+            raise InvalidParameter(
+                "container cannot be disconnected from host network or connected to host network"
+            )
+        rest = self._others(config, network)
         if len(rest) == len(config.endpoints):
             raise Conflict(f"container {container} is not connected to network {network.name}")
         changed = replace(config, endpoints=rest)
@@ -440,6 +444,24 @@ class Sandboxes:
         self._texts.rewrite(changed, remaining)
         self._event("disconnect", network, container)
 
+    def _forget_attachment(self, config: SandboxConfig, reference: str) -> None:
+        """Take a container that does not run out of a network, which may be gone itself."""
+        network = find_network(self._records, reference, None)
+        if network is not None:
+            rest = self._others(config, network)
+        else:
+            rest = tuple(one for one in config.endpoints if one.network != reference)
+        if len(rest) == len(config.endpoints):
+            if network is None:
+                raise NotFound(f"network {reference} not found")
+            raise Conflict(
+                f"container {config.container} is not connected to the network {network.name}"
+            )
+        with self._records.db.transaction():
+            if network is not None:
+                self._records.release(config.container, network.id)
+            self._records.save_sandbox(replace(config, endpoints=rest))
+
     # Views
 
     def settings(self, container: str) -> dict[str, Any]:
@@ -451,7 +473,8 @@ class Sandboxes:
             network = find_network(self._records, wanted.network, None)
             endpoint = endpoints.get(network.id) if network else None
             connections.append((wanted, network, endpoint))
-        running = container in self._live
+        # A joined namespace is shown by the container that it belongs to.
+        running = container in self._live and config.mode != "container"
         sandbox = hashlib.sha256(f"sandbox {container}".encode()).hexdigest()
         pid = self._live.get(container, 0)
         return views.settings_view(
@@ -519,13 +542,14 @@ def _dns_names(config: SandboxConfig, wanted: EndpointConfig) -> list[str]:
     return [name for name in dict.fromkeys(names) if name]
 
 
-def _interface_name(wanted: EndpointConfig, taken: Sequence[str]) -> str:
+def _interface_name(wanted: EndpointConfig, network: Network, taken: Sequence[str]) -> str:
     chosen = (wanted.driver_options or {}).get(_IFNAME, "")
     if chosen:
         if len(chosen) > 15 or "/" in chosen or chosen in (".", "..", "lo") or chosen in taken:
             raise InvalidParameter(f"invalid interface name {chosen!r}")
         return chosen
+    prefix = network.options.get(_PREFIX) or "eth"
     number = 0
-    while f"eth{number}" in taken:
+    while f"{prefix}{number}" in taken:
         number += 1
-    return f"eth{number}"
+    return f"{prefix}{number}"

@@ -90,7 +90,7 @@ def ports_view(
     config: SandboxConfig, ports: Sequence[PublishedPort], *, running: bool
 ) -> dict[str, Any]:
     """``NetworkSettings.Ports``: every exposed port, with its places on the host or null."""
-    if not running:
+    if not running or config.mode in ("host", "container"):
         return {}
     view: dict[str, Any] = {f"{port}/{protocol}": None for port, protocol in config.exposed}
     for binding in config.bindings:

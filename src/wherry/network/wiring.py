@@ -11,12 +11,13 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_interface
 
 from wherry.errors import InvalidParameter, KernelError
 from wherry.network import netlink
 from wherry.network.drivers.base import NetworkDriver
 from wherry.network.kernel import Kernel, write_sysctl
-from wherry.network.model import Address, Endpoint, Network
+from wherry.network.model import Address, Endpoint, Interface, Network
 from wherry.network.netns import entered, open_namespace
 
 SYSCTLS = "com.docker.network.endpoint.sysctls"
@@ -31,6 +32,7 @@ class Attachment:
     network: Network
     endpoint: Endpoint
     sysctls: tuple[tuple[str, str], ...] = ()
+    link_local: tuple[Interface, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,14 @@ def parse_sysctls(text: str, interface: str) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
+def link_local(texts: Sequence[str]) -> tuple[Interface, ...]:
+    """Link-local addresses with the prefix lengths of RFC 3927 and RFC 4291."""
+    addresses = (ip_address(text) for text in texts)
+    return tuple(
+        ip_interface(f"{address}/{16 if address.version == 4 else 64}") for address in addresses
+    )
+
+
 @contextlib.contextmanager
 def namespace_of(pid: int) -> Iterator[int]:
     """A descriptor of a process's network namespace, for the time of a ``with`` block."""
@@ -124,7 +134,7 @@ def configure(
     with inner:
         requests = [netlink.set_link(1, "lo", up=True)]
         for attachment in attachments:
-            requests += _configure(inner, attachment.endpoint)
+            requests += _configure(inner, attachment)
         inner.run([*requests, *_route_requests(inner, routes)])
 
 
@@ -153,7 +163,8 @@ def _write_sysctls(attachment: Attachment) -> None:
         write_sysctl(path, value)
 
 
-def _configure(inner: netlink.RouteSocket, endpoint: Endpoint) -> list[netlink.Request]:
+def _configure(inner: netlink.RouteSocket, attachment: Attachment) -> list[netlink.Request]:
+    endpoint = attachment.endpoint
     if not endpoint.mac:
         return []
     name = endpoint.interface
@@ -161,7 +172,10 @@ def _configure(inner: netlink.RouteSocket, endpoint: Endpoint) -> list[netlink.R
     addresses = [address for address in (endpoint.ipv4, endpoint.ipv6) if address is not None]
     return [
         netlink.set_link(index, name, up=True),
-        *(netlink.add_address(index, address, name) for address in addresses),
+        *(
+            netlink.add_address(index, address, name)
+            for address in (*addresses, *attachment.link_local)
+        ),
     ]
 
 

@@ -45,6 +45,18 @@ def test_routed_networks_keep_their_addresses() -> None:
     assert found["open6"] == {'"b"'}
 
 
+def test_a_chosen_source_address_replaces_masquerade() -> None:
+    found = elements(Fence("b", source4=ip_address("192.0.2.2")))
+    assert found["source4"] == {'"b" : 192.0.2.2'}
+    assert "masquerade4" not in found
+    assert found["masquerade6"] == {'"b"'}
+
+
+def test_trusted_interfaces_reach_the_bridge() -> None:
+    found = elements(Fence("b", trusted=frozenset(("eth0", "vxlan.1"))))
+    assert found["trusted"] == {'"eth0" . "b"', '"vxlan.1" . "b"'}
+
+
 def test_publications() -> None:
     found = elements(
         ports=(

@@ -6,12 +6,13 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from ipaddress import ip_address
 
-from wherry.errors import Conflict, InvalidParameter
+from wherry.errors import Conflict, Forbidden, InvalidParameter
 from wherry.network import netlink
 from wherry.network.firewall import Fence, GatewayMode
 from wherry.network.kernel import Kernel, write_sysctl
-from wherry.network.model import Endpoint, Network
+from wherry.network.model import Address, Endpoint, Network
 
 _BRIDGE = "com.docker.network.bridge."
 NAME = _BRIDGE + "name"
@@ -21,6 +22,8 @@ HOST_BINDING = _BRIDGE + "host_binding_ipv4"
 HOST_BINDING_NEW = _BRIDGE + "host_binding_ip"
 MODE4, MODE6 = _BRIDGE + "gateway_mode_ipv4", _BRIDGE + "gateway_mode_ipv6"
 INHIBIT4 = _BRIDGE + "inhibit_ipv4"
+TRUSTED = _BRIDGE + "trusted_host_interfaces"
+SOURCE4, SOURCE6 = "com.docker.network.host_ipv4", "com.docker.network.host_ipv6"
 MTU = "com.docker.network.driver.mtu"
 
 _INTERFACE_NAME = re.compile(r"[^/\s\x00:%\"]{1,15}")
@@ -44,7 +47,9 @@ def flag(options: Mapping[str, str], key: str, default: bool) -> bool:
         return True
     if text in _FALSE:
         return False
-    raise InvalidParameter(f'invalid value for option "{key}": {text}: it must be true or false')
+    raise InvalidParameter(
+        f'failed to parse {key} value: {text} (strconv.ParseBool: parsing "{text}": invalid syntax)'
+    )
 
 
 def mtu(options: Mapping[str, str]) -> int:
@@ -52,9 +57,34 @@ def mtu(options: Mapping[str, str]) -> int:
     text = options.get(MTU, "")
     if not text:
         return 1500
-    if not text.isascii() or not text.isdigit() or not 68 <= int(text) <= 65535:
-        raise InvalidParameter(f'invalid value for option "{MTU}": {text}')
+    if not text.isascii() or not text.isdigit():
+        raise InvalidParameter(
+            f'failed to parse {MTU} value: {text} (strconv.Atoi: parsing "{text}": invalid syntax)'
+        )
+    if not 68 <= int(text) <= 65535:
+        raise InvalidParameter(f"failed to parse {MTU} value: {text}: not between 68 and 65535")
     return int(text)
+
+
+def source_address(options: Mapping[str, str], key: str, version: int) -> Address | None:
+    """The host's address that packets to the outside carry, when one was chosen."""
+    text = options.get(key, "")
+    try:
+        address = ip_address(text) if text else None
+    except ValueError:
+        address = None
+    if text and (address is None or address.version != version):
+        raise InvalidParameter(f"failed to parse {key} value: {text}: no IPv{version} address")
+    return address
+
+
+def trusted_interfaces(options: Mapping[str, str]) -> frozenset[str]:
+    """Interfaces of the host whose neighbours may reach containers directly."""
+    names = frozenset(filter(None, options.get(TRUSTED, "").split(":")))
+    for name in names:
+        if not _INTERFACE_NAME.fullmatch(name):
+            raise InvalidParameter(f"failed to parse {TRUSTED} value: {name}: no interface name")
+    return names
 
 
 def gateway_mode(options: Mapping[str, str], key: str) -> GatewayMode:
@@ -90,7 +120,15 @@ class BridgeDriver:
             raise InvalidParameter(
                 f"invalid bridge name {name!r}: at most 15 characters, no slash or space"
             )
+        if not network.has_ipam:
+            raise InvalidParameter("ipv4 pool is empty")
+        for version in (4, 6):
+            if sum(pool.subnet.version == version for pool in network.pools) > 1:
+                raise Forbidden("bridge driver doesn't support multiple subnets")
         mtu(options)
+        trusted_interfaces(options)
+        source_address(options, SOURCE4, 4)
+        source_address(options, SOURCE6, 6)
         for key in (ICC, MASQUERADE, INHIBIT4):
             flag(options, key, True)
         for key in (MODE4, MODE6):
@@ -128,7 +166,8 @@ class BridgeDriver:
         requests = [netlink.set_link(link.index, name, up=True)]
         for version, key in ((4, MODE4), (6, MODE6)):
             gateway = network.gateway(version)
-            if gateway and gateway_mode(network.options, key) != "isolated":
+            inhibited = version == 4 and flag(network.options, INHIBIT4, False)
+            if gateway and not inhibited and gateway_mode(network.options, key) != "isolated":
                 requests.append(netlink.add_address(link.index, gateway, name))
         kernel.run(*requests)
 
@@ -173,6 +212,9 @@ class BridgeDriver:
             subnets=tuple(pool.subnet for pool in network.pools),
             mode4=gateway_mode(options, MODE4),
             mode6=gateway_mode(options, MODE6),
+            source4=source_address(options, SOURCE4, 4),
+            source6=source_address(options, SOURCE6, 6),
+            trusted=trusted_interfaces(options),
         )
 
     @staticmethod
