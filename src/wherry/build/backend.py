@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -12,6 +12,8 @@ from wherry.build.trees import Tree
 from wherry.errors import WherryError
 
 Emit = Callable[[Mapping[str, Any]], None]
+Credentials = Callable[[str], Awaitable[Mapping[str, Any] | None]]
+"""The domain of a registry → what to log in with (an ``AuthConfig`` of the API), or None."""
 
 
 class CommandFailed(WherryError):
@@ -104,7 +106,7 @@ class Backend(Protocol):
         *,
         pull: bool,
         emit: Emit,
-        auth: Mapping[str, Any],
+        credentials: Credentials,
     ) -> BaseImage:
         """The image of that name; pulled when it is not here, or always with ``pull``."""
 

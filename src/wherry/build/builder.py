@@ -8,7 +8,7 @@ import posixpath
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import asdict, dataclass
 from typing import BinaryIO
 
@@ -21,9 +21,9 @@ from wherry.build.copystep import EmptyTree
 from wherry.build.dockerfile import Dockerfile, parse
 from wherry.build.errors import DockerfileError
 from wherry.build.lint import Finding, lint
-from wherry.build.progress import Output
+from wherry.build.progress import Output, short
 from wherry.build.request import BuildRequest
-from wherry.build.solver import Built
+from wherry.build.solver import Solved
 from wherry.build.trees import Kind, Tree, normalise, resolve
 from wherry.dockerignore import read_patterns
 from wherry.errors import InvalidParameter
@@ -57,6 +57,14 @@ class CacheRecord:
     created: float
     used: float
     uses: int
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What a build made: the image's id and the names it got."""
+
+    image: str
+    names: tuple[str, ...]
 
 
 class Builder:
@@ -104,9 +112,37 @@ class Builder:
             if request.check:
                 _report(lint(dockerfile, request.arguments), dockerfile, output)
                 return None
-            return await solver.build(
-                self._backend, self._cache, self._mounts, request, dockerfile, tree, output
+            solved = await resources.enter_async_context(
+                self.solve(request, dockerfile, tree, output)
             )
+            return await self._register(solved, request, output)
+
+    def solve(
+        self, request: BuildRequest, dockerfile: Dockerfile, context: Tree, output: Output
+    ) -> AbstractAsyncContextManager[Solved]:
+        """Take all steps, make no image yet; see `solver.solve`."""
+        return solver.solve(
+            self._backend, self._cache, self._mounts, request, dockerfile, context, output
+        )
+
+    async def _register(self, solved: Solved, request: BuildRequest, output: Output) -> Built:
+        image = await self.create_image(solved)
+        output.aux({"ID": image})
+        if output.quiet:
+            output.emit({"stream": f"{image}\n"})
+        else:
+            output.text(f"Successfully built {short(image)}\n")
+        names = []
+        for tag in request.tags:
+            names.append(await self._backend.tag(image, tag))
+            output.text(f"Successfully tagged {names[-1]}\n")
+        return Built(image, tuple(names))
+
+    async def create_image(self, solved: Solved) -> str:
+        """Put what was solved into the store; returns the image's id."""
+        if solved.image == solved.base:
+            return solved.base
+        return await asyncio.to_thread(self._backend.create_image, solved.config, solved.base)
 
     async def _context(self, body: BinaryIO | None, remote: str, resources: AsyncExitStack) -> Tree:
         directory = self._backend.directory

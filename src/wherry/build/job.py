@@ -87,12 +87,13 @@ class Job:
     ) -> StageState:
         """Take a step from the cache or make it; without ``make`` it has no layer."""
         key = step_key(facts)
+        lane.ready()
         async with self._locks[key]:
             known = self.cache.find(key, self.backend.has_layer) if place.cached else None
             if known:
                 if known.layer:
                     self.protect(known.layer)
-                lane.arrow("Using cache")
+                lane.cached()
                 self._explain(lane, place, facts, True, [], known.seconds, known.size)
                 return state.recorded(created_by, known.created, known.layer)
             reasons = self.cache.explain(place.name, facts) if self.request.explain else []

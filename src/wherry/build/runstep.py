@@ -9,8 +9,9 @@ import posixpath
 import shutil
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 from wherry.build import imageconfig
@@ -20,7 +21,7 @@ from wherry.build.errors import SyntaxProblem
 from wherry.build.instructions import Mount, Run
 from wherry.build.instructions.run import SCRIPT_DIRECTORY
 from wherry.build.job import Job, Made, Place, layers_digest
-from wherry.build.progress import Lane, short
+from wherry.build.progress import Lane
 from wherry.build.state import StageState
 from wherry.build.trees import Kind, Tree, entry_digest, normalise, resolve, walk
 
@@ -40,7 +41,7 @@ async def run_step(
     if instruction.devices:
         raise SyntaxProblem("RUN --device: no such device is offered to builds")
     arguments = state.scope.run_arguments()
-    mounts = instruction.expanded_mounts(state.scope.expander.word)
+    mounts = _named_agents(instruction.expanded_mounts(state.scope.expander.word))
     sources = [await _source(job, mount, place) for mount in mounts]
     shell = imageconfig.shell_of(state.config)
     command = instruction.effective_command.with_shell(shell)
@@ -73,13 +74,14 @@ async def run_step(
             ]
             if script := instruction.script:
                 host_mounts.append(await _script(job, script.name, script.text, stack))
-            secrets = _secret_environment(job, mounts)
+            secrets = await _secret_environment(job, mounts)
             request = RunRequest(
                 layers=state.layers,
                 arguments=command,
                 environment={
                     **state.scope.hidden_arguments(),
                     **arguments,
+                    **_agent_environment(mounts, host_mounts),
                     **imageconfig.environment_of(state.config),
                     **secrets,
                 },
@@ -101,14 +103,11 @@ async def _execute(job: Job, request: RunRequest, command: tuple[str, ...], lane
 
     def started(container: str) -> None:
         containers.append(container)
-        lane.arrow(f"Running in {short(container)}")
+        lane.running(container)
 
-    def output(data: bytes) -> None:
-        lane.text(data.decode("utf-8", "replace"))
-
-    result = await job.backend.run(request, started, output)
+    result = await job.backend.run(request, started, lane.wrote)
     for container in containers:
-        lane.text(f"Removing intermediate container {short(container)}\n")
+        lane.removed(container)
     if result.code:
         raise CommandFailed(" ".join(command), result.code)
     return Made(result.layer, result.size)
@@ -176,13 +175,9 @@ async def _host_mount(
             subpath = "" if tree is not None else mount.source
             return RunMount(mount.target, directory, mount.readonly, subpath=subpath)
         case "secret":
-            return _secret_file(job, mount, stack)
+            return await _secret_file(job, mount, stack)
         case "ssh":
-            if mount.required:
-                raise SyntaxProblem(
-                    f"no SSH key {mount.id or 'default'} was forwarded to this build"
-                )
-            return None
+            return await _agent(job, mount, stack)
     assert tree is not None
     return await _bind(job, mount, tree, stack)
 
@@ -216,16 +211,50 @@ async def _script(job: Job, name: str, text: str, stack: AsyncExitStack) -> RunM
     return RunMount(SCRIPT_DIRECTORY, directory, readonly=True)
 
 
-def _secret_value(job: Job, mount: Mount) -> bytes | None:
+def _named_agents(mounts: tuple[Mount, ...]) -> tuple[Mount, ...]:
+    """The mounts; sockets of SSH agents without a target get one."""
+    count = 0
+    named = []
+    for mount in mounts:
+        if mount.type == "ssh" and not mount.target:
+            mount = replace(mount, target=f"/run/buildkit/ssh_agent.{count}")
+            count += 1
+        named.append(mount)
+    return tuple(named)
+
+
+def _agent_environment(
+    mounts: tuple[Mount, ...], made: Sequence[RunMount | None]
+) -> dict[str, str]:
+    """Where ssh(1) finds the first agent."""
+    for mount, host_mount in zip(mounts, made, strict=False):
+        if mount.type == "ssh" and host_mount is not None:
+            return {"SSH_AUTH_SOCK": mount.target}
+    return {}
+
+
+async def _agent(job: Job, mount: Mount, stack: AsyncExitStack) -> RunMount | None:
+    name = mount.id or "default"
+    path = f"{_scratch(job, stack)}/agent"
+    if not await job.request.agents(name, path, stack):
+        if mount.required:
+            raise SyntaxProblem(f"no SSH key {name} was forwarded to this build")
+        return None
+    os.chown(path, mount.uid or 0, mount.gid or 0)
+    os.chmod(path, 0o600 if mount.mode is None else mount.mode)
+    return RunMount(mount.target, path)
+
+
+async def _secret_value(job: Job, mount: Mount) -> bytes | None:
     name = mount.id or mount.source or posixpath.basename(mount.target)
-    value = job.request.secrets.get(name)
+    value = await job.request.secrets(name)
     if value is None and mount.required:
         raise SyntaxProblem(f"secret {name}: not found")
     return value
 
 
-def _secret_file(job: Job, mount: Mount, stack: AsyncExitStack) -> RunMount | None:
-    value = _secret_value(job, mount)
+async def _secret_file(job: Job, mount: Mount, stack: AsyncExitStack) -> RunMount | None:
+    value = await _secret_value(job, mount)
     if value is None or (mount.env is not None and not mount.target):
         return None
     name = mount.id or mount.source or posixpath.basename(mount.target)
@@ -238,11 +267,11 @@ def _secret_file(job: Job, mount: Mount, stack: AsyncExitStack) -> RunMount | No
     return RunMount(target, path, readonly=True)
 
 
-def _secret_environment(job: Job, mounts: tuple[Mount, ...]) -> dict[str, str]:
+async def _secret_environment(job: Job, mounts: tuple[Mount, ...]) -> dict[str, str]:
     values = {}
     for mount in mounts:
         if mount.type == "secret" and mount.env is not None:
-            value = _secret_value(job, mount)
+            value = await _secret_value(job, mount)
             if value is not None:
                 name = mount.env or mount.id
                 values[name] = value.decode("utf-8", "surrogateescape")

@@ -1,10 +1,10 @@
-"""A build from parsed file to image: stages as tasks, steps in order, the image at the end."""
+"""A build from parsed file to image: stages as tasks, steps in order, the result at the end."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,8 +18,8 @@ from wherry.build.errors import DockerfileError, SyntaxProblem
 from wherry.build.instructions import Add, Copy, Instruction, Run, Workdir
 from wherry.build.job import Job, Place
 from wherry.build.platforms import Platform, host_platform, parse_platform
-from wherry.build.progress import Lane, Output, short
-from wherry.build.request import BuildRequest
+from wherry.build.progress import Lane, Output, Title
+from wherry.build.request import BuildRequest, ContextTree
 from wherry.build.runstep import run_step
 from wherry.build.scope import BUILTIN, PREDEFINED, Scope, global_scope
 from wherry.build.stages import Graph, StageNode, build_graph, link
@@ -31,14 +31,20 @@ _COMMANDS_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
-    """What a build made: the image's id and the names it got."""
+class Solved:
+    """What all steps led to; not an image of the store yet.
+
+    ``image`` is the id that it will have, ``base`` the image that the last stage began with.
+    """
 
     image: str
-    names: tuple[str, ...]
+    base: str
+    config: bytes
+    layers: tuple[str, ...]
 
 
-async def build(
+@asynccontextmanager
+async def solve(
     backend: Backend,
     cache: StepCache,
     mounts: CacheMounts,
@@ -46,10 +52,11 @@ async def build(
     dockerfile: Dockerfile,
     context: Tree,
     output: Output,
-) -> Built:
-    """Build an image. Raises DockerfileError, CommandFailed, CopyError and what the backend does.
+) -> AsyncIterator[Solved]:
+    """Take all steps; the layers are protected while the context lasts.
 
-    When it fails or is cancelled, only cached steps remain.
+    Raises DockerfileError, CommandFailed, CopyError and what the backend does. When it fails or
+    is cancelled, only cached steps remain.
     """
     async with AsyncExitStack() as resources:
         protect = resources.enter_context(backend.lease())
@@ -61,7 +68,7 @@ async def build(
         run.job = Job(
             backend, cache, mounts, request, context, output, protect, resources, find_source
         )
-        return await run.execute()
+        yield await run.execute()
 
 
 class _Build:
@@ -81,6 +88,7 @@ class _Build:
         self._tasks: dict[int, asyncio.Task[StageState]] = {}
         self._running = asyncio.Semaphore(_COMMANDS_AT_ONCE)
         self._images: dict[tuple[str, str], asyncio.Task[BaseImage]] = {}
+        self._contexts: dict[str, asyncio.Future[Tree]] = {}
         self._numbers = self._numbered()
 
     def _global_arguments(self) -> Mapping[str, str]:
@@ -108,8 +116,8 @@ class _Build:
         self._total = number - 1 + bool(self._request.labels)
         return numbers
 
-    async def execute(self) -> Built:
-        """Run all stages that are needed and make the image."""
+    async def execute(self) -> Solved:
+        """Run all stages that are needed."""
         for number, argument in enumerate(self._dockerfile.global_args, start=1):
             self._output.text(f"Step {number}/{self._total} : {argument.origin.text}")
             self._output.text("\n")
@@ -120,33 +128,20 @@ class _Build:
         try:
             await asyncio.gather(*self._tasks.values())
         except BaseException:
-            for task in (*self._tasks.values(), *self._images.values()):
+            tasks: list[asyncio.Future[Any]] = [
+                *self._tasks.values(),
+                *self._images.values(),
+                *self._contexts.values(),
+            ]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(
-                *self._tasks.values(), *self._images.values(), return_exceptions=True
-            )
+            await asyncio.gather(*tasks, return_exceptions=True)
             raise
         state = self._tasks[self._graph.target].result()
-        return await self._image(state)
-
-    async def _image(self, state: StageState) -> Built:
         if self._request.squash:
             state = await squash.squashed(self.job, state)
-        image = self._current_id(state)
-        if image != state.base:
-            config = state.image_config()
-            image = await asyncio.to_thread(self._backend.create_image, config, state.base)
         self._warn_of_unused_arguments()
-        self._output.aux({"ID": image})
-        if self._output.quiet:
-            self._output.emit({"stream": f"{image}\n"})
-        else:
-            self._output.text(f"Successfully built {short(image)}\n")
-        names = []
-        for tag in self._request.tags:
-            names.append(await self._backend.tag(image, tag))
-            self._output.text(f"Successfully tagged {names[-1]}\n")
-        return Built(image, tuple(names))
+        return Solved(self._current_id(state), state.base, state.image_config(), state.layers)
 
     def _current_id(self, state: StageState) -> str:
         """The id of the image so far; the base's own while nothing was added to it."""
@@ -174,23 +169,42 @@ class _Build:
     # Stages ------------------------------------------------------------------------------
 
     async def _stage(self, node: StageNode, lane: Lane) -> StageState:
-        number = self._numbers[node.stage.index]
         try:
-            lane.step(number, self._total, node.stage.origin.origin.text)
+            lane.step(self._title(node, 0, node.stage.origin))
             state = await self._base(node, lane)
-            lane.arrow(short(self._current_id(state)) if state.base or state.history else "")
+            lane.result(self._current_id(state) if state.base or state.history else "")
             usable = self._cache_usable(node)
             state = await self._triggers(node, state, lane, usable)
             for ordinal, instruction in enumerate(node.stage.instructions, start=1):
-                lane.step(number + ordinal, self._total, instruction.origin.text)
+                lane.step(self._title(node, ordinal, instruction))
                 place = self._place(node, str(ordinal), instruction, usable)
                 state = await self._located(state, instruction, lane, place)
-                lane.arrow(short(self._current_id(state)))
+                lane.result(self._current_id(state))
             if node.stage.index == self._graph.target and self._request.labels:
                 state = await self._final_labels(node, state, lane, usable)
             return state
+        except BaseException as error:
+            lane.failed(error)
+            raise
         finally:
             lane.finish()
+
+    def _title(self, node: StageNode, ordinal: int, instruction: Instruction) -> Title:
+        """What is said of an instruction of a stage; 0 is its FROM."""
+        layered = [0] + [
+            number
+            for number, other in enumerate(node.stage.instructions, start=1)
+            if isinstance(other, (Run, Copy, Add, Workdir))
+        ]
+        return Title(
+            self._numbers[node.stage.index] + ordinal,
+            self._total,
+            instruction.origin.text,
+            node.stage.name if len(self._dockerfile.stages) > 1 else "",
+            layered.index(ordinal) + 1 if ordinal in layered else 0,
+            len(layered),
+            instruction.origin.start,
+        )
 
     def _place(
         self, node: StageNode, ordinal: str, instruction: Instruction, usable: bool
@@ -243,7 +257,7 @@ class _Build:
         for ordinal, instruction in enumerate(triggers, start=1):
             place = self._place(node, f"trigger {ordinal}", instruction, usable)
             state = await self._located(state, instruction, lane, place)
-            lane.arrow(short(self._current_id(state)))
+            lane.result(self._current_id(state))
         return state
 
     async def _final_labels(
@@ -251,13 +265,13 @@ class _Build:
     ) -> StageState:
         labels = dict(sorted(self._request.labels.items()))
         text = "LABEL " + " ".join(f"{name}={value}" for name, value in labels.items())
-        lane.step(self._total, self._total, text)
+        lane.step(Title(self._total, self._total, text))
         changed = replace(state, config=imageconfig.with_labels(state.config, labels))
         facts = {"step": "LABEL", "instruction": text, "parent": self._current_id(state)}
         place = Place(f"{node.stage.name}|labels", node.stage.index, 0, usable)
         created_by = imageconfig.history_command(imageconfig.shell_of(state.config), text)
         done = await self.job.step(changed, lane, place, facts, created_by, None)
-        lane.arrow(short(self._current_id(done)))
+        lane.result(self._current_id(done))
         return done
 
     # Steps -------------------------------------------------------------------------------
@@ -302,11 +316,19 @@ class _Build:
         if found.stage is not None:
             state = await self._tasks[found.stage]
             return self._backend.tree(state.layers)
+        if (fetch_tree := self._request.context_trees.get(name.lower())) is not None:
+            return await self._context_tree(name.lower(), fetch_tree)
         context = self._request.contexts.get(name.lower())
         if context is not None and fetch.is_remote(context):
             return await fetch.git_tree(context, self._backend.directory, self.job.resources)
         image = await self._image_named(found.name, self._platform, self._output.emit)
         return self._backend.tree(image.layers)
+
+    async def _context_tree(self, name: str, fetch_tree: ContextTree) -> Tree:
+        """A named context of the client, fetched once however many steps want it."""
+        if name not in self._contexts:
+            self._contexts[name] = asyncio.ensure_future(fetch_tree())
+        return await asyncio.shield(self._contexts[name])
 
     async def _image_named(
         self, name: str, platform: Platform, emit: Callable[[Mapping[str, Any]], None]
@@ -318,7 +340,11 @@ class _Build:
             wanted = platform if self._request.platform or platform != self._platform else None
             self._images[key] = asyncio.create_task(
                 self._backend.base_image(
-                    name, wanted, pull=self._request.pull, emit=emit, auth=self._request.auth
+                    name,
+                    wanted,
+                    pull=self._request.pull,
+                    emit=emit,
+                    credentials=self._request.credentials,
                 )
             )
         image = await asyncio.shield(self._images[key])

@@ -5,11 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
 from typing import Any
 
-from wherry.build.backend import BaseImage, Emit, Resources, RunMount, RunRequest, RunResult
+from wherry.build.backend import (
+    BaseImage,
+    Credentials,
+    Emit,
+    Resources,
+    RunMount,
+    RunRequest,
+    RunResult,
+)
 from wherry.build.layertree import LayerTree
 from wherry.build.platforms import Platform
 from wherry.engine import ids
@@ -57,7 +65,7 @@ class BuildEngine:
         *,
         pull: bool,
         emit: Emit,
-        auth: Mapping[str, Any],
+        credentials: Credentials,
     ) -> BaseImage:
         """The image of that name; pulled when it is not here, or always with ``pull``."""
         wanted = None
@@ -74,7 +82,7 @@ class BuildEngine:
             name,
             "",
             platform=str(platform) if platform else None,
-            auth=_credentials(auth, parsed.domain),
+            auth=await credentials(parsed.domain),
             emit=emit,
         )
         return _base(await asyncio.to_thread(store.resolve, name, wanted))
@@ -272,18 +280,6 @@ async def _finish(shim: Shim, near: socket.socket, output: Callable[[bytes], Non
 
 def _base(image: Any) -> BaseImage:
     return BaseImage(image.id, image.config.raw, image.layers)
-
-
-def _credentials(auth: Mapping[str, Any], domain: str) -> Mapping[str, Any] | None:
-    """The entry of X-Registry-Config for a registry; Docker Hub has an address of its own."""
-    names = [domain, f"https://{domain}", f"https://{domain}/", f"https://{domain}/v1/"]
-    if domain == "docker.io":
-        names += ["https://index.docker.io/v1/", "index.docker.io"]
-    for name in names:
-        if name in auth and isinstance(auth[name], Mapping):
-            found: Mapping[str, Any] = auth[name]
-            return found
-    return None
 
 
 def _host_config(request: RunRequest) -> dict[str, Any]:

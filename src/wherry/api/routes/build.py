@@ -17,7 +17,7 @@ from wherry.api.router import Route
 from wherry.build.backend import CommandFailed, Resources
 from wherry.build.errors import SyntaxProblem
 from wherry.build.platforms import parse_platform
-from wherry.build.request import BuildRequest
+from wherry.build.request import BuildRequest, credentials_in, secrets_in
 from wherry.errors import InvalidParameter
 from wherry.images import reference
 
@@ -73,9 +73,9 @@ def build_request(call: Call) -> BuildRequest:
         network=call.text("networkmode") or "default",
         cache_from=_list(call, "cachefrom"),
         contexts=_texts_by_name(call, "contexts"),
-        secrets=_secrets(call),
+        secrets=secrets_in(_secrets(call)),
         resources=_resources(call),
-        auth=call.header_json("X-Registry-Config"),
+        credentials=credentials_in(call.header_json("X-Registry-Config")),
         epoch=_epoch(arguments),
         explain=call.flag("explain"),
         check=call.flag("check"),
