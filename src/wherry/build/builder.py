@@ -16,7 +16,7 @@ from wherry.build import fetch, solver
 from wherry.build.backend import Backend, Emit
 from wherry.build.cache import Step, StepCache
 from wherry.build.cachemounts import CacheMounts
-from wherry.build.context import TarTree, copy_decompressed
+from wherry.build.context import SpooledTree, TarTree, copy_decompressed
 from wherry.build.copystep import EmptyTree
 from wherry.build.dockerfile import Dockerfile, parse
 from wherry.build.errors import DockerfileError
@@ -259,7 +259,7 @@ def _ignore(tree: Tree, dockerfile: str) -> None:
 
     A client has filtered already; contexts from elsewhere come whole.
     """
-    if not isinstance(tree, TarTree):
+    if not isinstance(tree, SpooledTree):
         return
     for name in (f"{dockerfile}.dockerignore", ".dockerignore"):
         entry = tree.entry(name)

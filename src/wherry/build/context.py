@@ -14,7 +14,7 @@ import shutil
 import tarfile
 import zlib
 from collections.abc import Iterable
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, Self
 
 import zstandard
 from isal import igzip
@@ -91,71 +91,30 @@ def copy_decompressed(source: BinaryIO, destination: IO[bytes], limit: int) -> i
     return total
 
 
-class TarTree:
-    """The tree of files in an uncompressed tar archive (a seekable file)."""
+class SpooledTree:
+    """A tree whose files' content lies in one seekable file; see `trees.Tree`.
 
-    def __init__(self, archive: IO[bytes], *, max_entries: int = 5_000_000) -> None:
-        """Read the index. Raises InvalidParameter when ``archive`` is no sound tar archive."""
-        self._archive = archive
+    What makes one inserts every entry, then the tree is only read.
+    """
+
+    def __init__(self, spool: IO[bytes]) -> None:
+        self._spool = spool
         self._entries: dict[str, Entry] = {"": Entry(Kind.DIRECTORY, 0o755)}
         self._offsets: dict[str, int] = {}
         self._digests: dict[str, str] = {}
         self._children: dict[str, set[str]] = {"": set()}
-        try:
-            self._read_index(max_entries)
-        except (tarfile.TarError, ValueError, OverflowError, OSError) as error:
-            raise InvalidParameter(f"read build context: {error}") from None
 
-    def _read_index(self, max_entries: int) -> None:
-        position = -1
-        count = 0
-        with tarfile.open(fileobj=self._archive, mode="r:", errorlevel=1) as archive:
-            for member in archive:
-                count += 1
-                archive.members = []  # type: ignore[attr-defined]  # keep no second index
-                if member.offset <= position or member.size < 0 or count > max_entries:
-                    raise ValueError("malformed archive")
-                position = member.offset
-                self._add(member)
-
-    def _add(self, member: tarfile.TarInfo) -> None:
-        path = normalise(member.name)
-        if member.type == tarfile.LNKTYPE:
-            target = normalise(member.linkname)
-            if target not in self._offsets:
-                raise ValueError(f"hard link {member.name} leads to no file")
-            self._insert(path, self._entries[target])
-            self._offsets[path] = self._offsets[target]
-            return
-        kind = _KINDS.get(member.type)
-        if kind is None:
-            return  # a global header, or something that is no file
-        xattrs = {
-            name.removeprefix(_XATTR): value.encode("utf-8", "surrogateescape")
-            for name, value in member.pax_headers.items()
-            if name.startswith(_XATTR)
-        }
-        entry = Entry(
-            kind,
-            member.mode & 0o7777,
-            member.uid,
-            member.gid,
-            member.size if kind is Kind.FILE else 0,
-            int(member.mtime * 1_000_000_000),
-            member.linkname if kind is Kind.SYMLINK else "",
-            (member.devmajor, member.devminor) if kind in (Kind.CHARACTER, Kind.BLOCK) else (0, 0),
-            xattrs,
-        )
-        self._insert(path, entry)
-        if kind is Kind.FILE:
-            self._offsets[path] = member.offset_data
-
-    def _insert(self, path: str, entry: Entry) -> None:
+    def insert(self, path: str, entry: Entry, offset: int | None = None) -> None:
+        """Put an entry at a normal path; a file's content begins at ``offset`` of the spool."""
         old = self._entries.get(path)
         if old is not None and old.is_directory and not entry.is_directory:
             self._remove(path)
         self._entries[path] = entry
         self._digests.pop(path, None)
+        if offset is None:
+            self._offsets.pop(path, None)
+        else:
+            self._offsets[path] = offset
         if entry.is_directory:
             self._children.setdefault(path, set())
         while path:
@@ -169,6 +128,13 @@ class TarTree:
                 self._entries[parent] = Entry(Kind.DIRECTORY, 0o755)
                 self._offsets.pop(parent, None)
             path = parent
+
+    def link(self, path: str, target: str) -> bool:
+        """Put another name of the file ``target`` at ``path``; False when there is no such file."""
+        if target not in self._offsets:
+            return False
+        self.insert(path, self._entries[target], self._offsets[target])
+        return True
 
     def _remove(self, path: str) -> None:
         for name in self._children.pop(path, set()):
@@ -194,7 +160,7 @@ class TarTree:
         if entry is None or offset is None:
             raise TreeError(f"open {path}: no such file in the build context")
         buffer = max(1, min(entry.size, _CHUNK))
-        return io.BufferedReader(_Slice(self._archive.fileno(), offset, entry.size), buffer)
+        return io.BufferedReader(_Slice(self._spool.fileno(), offset, entry.size), buffer)
 
     def digest(self, path: str) -> str:
         """See `trees.Tree`; computed once."""
@@ -204,7 +170,7 @@ class TarTree:
                 known = self._digests[path] = content_digest(file)
         return known
 
-    def subtree(self, path: str) -> TarTree:
+    def subtree(self, path: str) -> Self:
         """Make the directory ``path`` the root. Raises InvalidParameter when it is none."""
         root = normalise(path)
         entry = self._entries.get(root)
@@ -235,8 +201,59 @@ class TarTree:
                 self._remove(path)
 
     def close(self) -> None:
-        """Close the archive."""
-        self._archive.close()
+        """Close the file that holds the content."""
+        self._spool.close()
+
+
+class TarTree(SpooledTree):
+    """The tree of files in an uncompressed tar archive (a seekable file)."""
+
+    def __init__(self, archive: IO[bytes], *, max_entries: int = 5_000_000) -> None:
+        """Read the index. Raises InvalidParameter when ``archive`` is no sound tar archive."""
+        super().__init__(archive)
+        try:
+            self._read_index(max_entries)
+        except (tarfile.TarError, ValueError, OverflowError, OSError) as error:
+            raise InvalidParameter(f"read build context: {error}") from None
+
+    def _read_index(self, max_entries: int) -> None:
+        position = -1
+        count = 0
+        with tarfile.open(fileobj=self._spool, mode="r:", errorlevel=1) as archive:
+            for member in archive:
+                count += 1
+                archive.members = []  # type: ignore[attr-defined]  # keep no second index
+                if member.offset <= position or member.size < 0 or count > max_entries:
+                    raise ValueError("malformed archive")
+                position = member.offset
+                self._add(member)
+
+    def _add(self, member: tarfile.TarInfo) -> None:
+        path = normalise(member.name)
+        if member.type == tarfile.LNKTYPE:
+            if not self.link(path, normalise(member.linkname)):
+                raise ValueError(f"hard link {member.name} leads to no file")
+            return
+        kind = _KINDS.get(member.type)
+        if kind is None:
+            return  # a global header, or something that is no file
+        xattrs = {
+            name.removeprefix(_XATTR): value.encode("utf-8", "surrogateescape")
+            for name, value in member.pax_headers.items()
+            if name.startswith(_XATTR)
+        }
+        entry = Entry(
+            kind,
+            member.mode & 0o7777,
+            member.uid,
+            member.gid,
+            member.size if kind is Kind.FILE else 0,
+            int(member.mtime * 1_000_000_000),
+            member.linkname if kind is Kind.SYMLINK else "",
+            (member.devmajor, member.devminor) if kind in (Kind.CHARACTER, Kind.BLOCK) else (0, 0),
+            xattrs,
+        )
+        self.insert(path, entry, member.offset_data if kind is Kind.FILE else None)
 
 
 class _Slice(io.RawIOBase):
