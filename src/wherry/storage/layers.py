@@ -56,6 +56,20 @@ class Layer:
     tar_size: int
 
 
+@dataclass(frozen=True, slots=True)
+class StagedLayer:
+    """A layer that was extracted into ``home`` and is not registered yet."""
+
+    home: str
+    diff_id: str
+    extracted: Extracted
+    tar_size: int
+
+
+def _replay(home: str) -> Iterator[bytes]:
+    return replay(*(os.path.join(home, name) for name in ("recipe", "diff", "aside")))
+
+
 def _layer(row: sqlite3.Row) -> Layer:
     return Layer(row["diff_id"], row["size"], row["files"], row["tar_size"])
 
@@ -152,8 +166,16 @@ class LayerStore:
         Raises InvalidParameter for a bad archive or a digest that is not ``expected``, and
         KernelError when the host fails; nothing is left then.
         """
-        algorithm = split_digest(expected)[0] if expected else "sha256"
-        digest = hashlib.new(algorithm)
+        staged = self.stage(chunks, limits)
+        return self.admit(staged, expected, protect)
+
+    def stage(self, chunks: Iterable[bytes], limits: Limits = DEFAULT_LIMITS) -> StagedLayer:
+        """Extract an uncompressed layer stream where nobody sees it, and make it durable.
+
+        What comes out goes to `admit` or `drop`. Raises InvalidParameter for a bad archive and
+        KernelError when the host fails; nothing is left then.
+        """
+        digest = hashlib.sha256()
         with self._prepared() as home:
             recipe = RecipeWriter(os.path.join(home, "recipe"), os.path.join(home, "aside"))
             tree = os.path.join(home, "diff")
@@ -168,12 +190,36 @@ class LayerStore:
                 recipe.close()
             finally:
                 os.close(root)
-            diff_id = f"{algorithm}:{digest.hexdigest()}"
+            sync_file_system(home)
+        return StagedLayer(home, f"sha256:{digest.hexdigest()}", extracted, reader.position)
+
+    def admit(
+        self,
+        staged: StagedLayer,
+        expected: str | None = None,
+        protect: Callable[[str], None] | None = None,
+    ) -> Layer:
+        """Register a staged layer under its digest; ``protect`` as in `add`.
+
+        Raises InvalidParameter when the digest is not ``expected``; nothing is left then.
+        """
+        with self._disposing(staged.home):
+            diff_id = staged.diff_id
+            algorithm = split_digest(expected)[0] if expected else "sha256"
+            if algorithm != "sha256":
+                digest = hashlib.new(algorithm)
+                for piece in _replay(staged.home):
+                    digest.update(piece)
+                diff_id = f"{algorithm}:{digest.hexdigest()}"
             if expected is not None and diff_id != expected:
                 raise InvalidParameter(f"layer has digest {diff_id}, expected {expected}")
             if protect is not None:
                 protect(diff_id)
-            return self._register(home, diff_id, extracted, reader.position)
+            return self._register(staged.home, diff_id, staged.extracted, staged.tar_size)
+
+    def drop(self, staged: StagedLayer) -> None:
+        """Forget a staged layer; nothing happens when it was admitted."""
+        remove_tree(staged.home)
 
     def commit(
         self,
@@ -196,7 +242,7 @@ class LayerStore:
             return layer
         digest = hashlib.sha256()
         files = tar_size = 0
-        with self._prepared() as home:
+        with self._prepared() as home, self._disposing(home):
             recipe = RecipeWriter(os.path.join(home, "recipe"), os.path.join(home, "aside"))
             left = 0
 
@@ -216,6 +262,7 @@ class LayerStore:
             recipe.close()
             size = disk_usage(upper)
             os.rename(upper, os.path.join(home, "diff"))
+            sync_file_system(home)
             if protect is not None:
                 protect(f"sha256:{digest.hexdigest()}")
             layer = self._register(
@@ -226,17 +273,28 @@ class LayerStore:
 
     @contextmanager
     def _prepared(self) -> Iterator[str]:
-        """A temporary home for a layer; removed unless it was renamed."""
+        """A temporary home for a layer; removed when the work in it fails."""
         home = tempfile.mkdtemp(prefix=".tmp-", dir=self.directory)
         try:
             yield home
+        except BaseException as error:
+            remove_tree(home)
+            if isinstance(error, OSError):
+                raise KernelError("store layer", home, error.errno or 5) from error
+            raise
+
+    @contextmanager
+    def _disposing(self, home: str) -> Iterator[None]:
+        """Removes a temporary home afterwards, unless it was renamed."""
+        try:
+            yield
         except OSError as error:
             raise KernelError("store layer", home, error.errno or 5) from error
         finally:
             remove_tree(home)
 
     def _register(self, home: str, diff_id: str, extracted: Extracted, tar_size: int) -> Layer:
-        sync_file_system(home)
+        """Make a durable temporary home the layer's own; it stays when the layer is there."""
         layer = Layer(diff_id, extracted.size, extracted.files, tar_size)
         with self._lock:
             if not self.has(diff_id):
@@ -263,10 +321,7 @@ class LayerStore:
             raise NotFound(f"layer {diff_id} is not stored")
         algorithm, value = split_digest(diff_id)
         digest = hashlib.new(algorithm)
-        stream = replay(
-            os.path.join(home, "recipe"), os.path.join(home, "diff"), os.path.join(home, "aside")
-        )
-        yield from hashed(stream, digest.update)
+        yield from hashed(_replay(home), digest.update)
         if digest.hexdigest() != value:
             raise Conflict(f"layer {diff_id} is damaged: its files were changed on disk")
 

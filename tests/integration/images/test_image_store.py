@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import hashlib
 import io
 import json
 import lzma
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -219,6 +220,66 @@ def test_links_in_archives_are_followed_by_name_only(store: ImageStore) -> None:
         tar.addfile(info, io.BytesIO(listing.encode()))
     images, _ = loaded(store, out.getvalue())
     assert images[0].layers == (digest_of(BASE),)
+
+
+def test_layers_are_extracted_while_the_archive_is_read(store: ImageStore) -> None:
+    """The layer is complete on disk before the archive says what it is."""
+    big = layer(**{f"f{n}": "x" * 300_000 for n in range(10)})
+    data = image_archive(big, names=("app",))
+    seen: list[str] = []
+
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.tell() > len(big) + 4096:
+                wait_for(lambda: bool(os.listdir(f"{home()}/diff")))
+                seen.extend(os.listdir(f"{home()}/diff"))
+            return super().read(min(size or -1, 4096))
+
+    def home() -> str:
+        [name] = [n for n in os.listdir(store.layers.directory) if n.startswith(".tmp-")]
+        return os.path.join(store.layers.directory, name)
+
+    load(store, Slow(data), lambda _: None)
+    assert "f0" in seen
+    assert store.resolve("app").layers == (digest_of(big),)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_what_no_image_needs_may_be_broken_and_is_dropped(store: ImageStore) -> None:
+    """A stray file that looks like a layer, before and after the image's own."""
+    broken = BASE[:512] + b"\xff" * 512 + BASE[1024:]
+    stray = tar_file(b"stray.tar", broken) + tar_file(b"stray.gz", gzip.compress(BASE)[:-9] * 90)
+    for data in (stray + image_archive(BASE), image_archive(TOP)[:-1024] + stray + END):
+        loaded(store, data)
+    assert len(store.all()) == 2
+    assert len(os.listdir(store.layers.directory)) == 2
+
+
+def test_a_layer_named_by_sha512(store: ImageStore) -> None:
+    diff_id = "sha512:" + hashlib.sha512(BASE).hexdigest()
+    made = json.loads(config(BASE)) | {"rootfs": {"type": "layers", "diff_ids": [diff_id]}}
+    listing = [{"Config": "c", "RepoTags": ["long:1"], "Layers": ["l"]}]
+    files = {"l": gzip.compress(BASE), "c": dump(made), "manifest.json": json.dumps(listing)}
+    tar = b"".join(
+        tar_file(name.encode(), data if isinstance(data, bytes) else data.encode())
+        for name, data in files.items()
+    )
+    [image], _ = loaded(store, tar + END)
+    assert image.layers == (diff_id,)
+    assert b"".join(store.layers.tar(diff_id)) == BASE
+
+
+def test_a_known_layer_is_passed_over(store: ImageStore) -> None:
+    loaded(store, image_archive(BASE, names=("app",)))
+    again = repack(image_archive(BASE, TOP, names=("more",)), _damage("layer"))
+    loaded(store, again)
+    assert b"".join(store.layers.tar(digest_of(BASE))) == BASE
 
 
 def test_a_round_trip_gives_the_same_bytes(store: ImageStore, tmp_path: Path) -> None:
@@ -487,14 +548,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
     subprocess.run(["mount", "-o", "loop", image, target], check=True)
     yield target
-    subprocess.run(["umount", target], check=True)
+    subprocess.run(["umount", "--lazy", target], check=True)
 
 
 def test_a_full_disk_fails_cleanly_and_can_be_repeated(small_disk: Path) -> None:
     store = open_store(small_disk / "data")
     loaded(store, image_archive(BASE, names=("small",)))
     noise = "".join(chr(33 + n % 90) for n in range(1 << 20))
-    big = image_archive(layer(**{f"f{n}": noise for n in range(16)}), names=("big",))
+    big = image_archive(layer(**{f"f{n}": noise for n in range(32)}), names=("big",))
     for _ in range(2):
         with pytest.raises(KernelError, match="ENOSPC"):
             loaded(store, big)

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wherry.errors import InvalidParameter
+from wherry.storage.archive.channel import Budget, Channel
 from wherry.storage.archive.compression import compression_of, decompressed
 from wherry.storage.archive.stream import ByteStream, ReadAhead
 
@@ -77,3 +78,39 @@ def test_damaged_compression_is_refused(kind: str) -> None:
     data[len(data) // 2] ^= 0xFF
     with pytest.raises(InvalidParameter, match="damaged"):
         b"".join(decompressed(io.BytesIO(bytes(data))))
+
+
+def test_a_channel_bounds_what_waits_and_keeps_the_order() -> None:
+    budget = Budget(100)
+    channels = [Channel(budget) for _ in range(3)]
+    most: list[int] = []
+
+    def fill() -> None:
+        for channel in channels:
+            for number in range(50):
+                assert channel.write(bytes([number] * 30))
+                most.append(budget.waiting)
+            channel.finish()
+
+    writer = threading.Thread(target=fill)
+    writer.start()
+    expected = b"".join(bytes([number] * 30) for number in range(50))
+    for channel in channels:
+        assert b"".join(iter(lambda c=channel: c.read(7), b"")) == expected  # type: ignore[misc]
+    writer.join()
+    assert max(most) < 100 + 30
+    assert budget.waiting == 0
+
+
+def test_a_channel_tells_both_sides_when_the_other_has_gone() -> None:
+    budget = Budget(10)
+    failed, left = Channel(budget), Channel(budget)
+    failed.write(b"some")
+    failed.finish(InvalidParameter("cut"))
+    assert failed.read() == b"some"
+    with pytest.raises(InvalidParameter, match="cut"):
+        failed.read()
+    left.write(b"x" * 10)
+    left.abandon()
+    assert not left.write(b"more")
+    assert budget.waiting == 0
