@@ -17,6 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .engines import EngineUnderTest
+from .registry import (
+    load_large_file,
+    load_many_files,
+    memory_of_large_file,
+    pull_debian,
+    push_debian,
+)
 
 CLIENTS = 8
 CONTAINERS_OF_EIGHT_CLIENTS = 40
@@ -122,6 +129,11 @@ CASES = (
     Case("import of a Debian root", "s", 3, 1, import_debian),
     Case("load of a Debian image", "s", 3, 1, load_debian),
     Case("save of a Debian image", "s", 3, 1, save_debian),
+    Case("pull of a Debian image", "s", 3, 1, pull_debian),
+    Case("push of a Debian image", "s", 3, 1, push_debian),
+    Case("load of a layer of 10,000 files", "s", 3, 1, load_many_files),
+    Case("load of a layer with a 2 GB file", "s", 2, 1, load_large_file),
+    Case("the same, growth of memory at its peak", "MB", 1, 1, memory_of_large_file),
 )
 
 

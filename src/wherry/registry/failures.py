@@ -10,12 +10,17 @@ import json
 
 from wherry.errors import Forbidden, NotFound, Unauthorized, Unavailable, WherryError
 
+PASSING = frozenset({408, 429, 500, 502, 503, 504})
+"""Statuses of failures that may pass: the same request is worth another attempt."""
+
 
 class TooManyRequests(WherryError):
-    """The registry limits requests (429), and waiting did not help."""
+    """The registry limits requests (429); ``wish`` is its Retry-After."""
+
+    wish: str | None = None
 
 
-def from_answer(status: int, body: bytes, what: str) -> WherryError:
+def from_answer(status: int, body: bytes, what: str, wish: str | None = None) -> WherryError:
     """The failure for an answer; ``what`` says what was attempted, on what."""
     code, message = _first_error(body)
     said = f"{code.lower().replace('_', ' ')}: {message}" if code else message
@@ -27,7 +32,9 @@ def from_answer(status: int, body: bytes, what: str) -> WherryError:
     if status == 404:
         return NotFound(text)
     if status == 429:
-        return TooManyRequests(f"toomanyrequests: {text}")
+        refusal = TooManyRequests(f"toomanyrequests: {text}")
+        refusal.wish = wish
+        return refusal
     if status >= 500:
         return Unavailable(text)
     return WherryError(text)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
 from wherry.errors import InvalidParameter, NotFound, WherryError
@@ -21,6 +23,8 @@ SCHEMA_1_TYPES = (
     "application/vnd.docker.distribution.manifest.v1+prettyjws",
 )
 MAX_MANIFEST_BYTES = 4 << 20
+WRONG_ANSWERS = 3
+"""How often a manifest may come with another digest than the registry named for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,31 +57,26 @@ class Repository:
     async def manifest(self, reference: str) -> Manifest:
         """The manifest of a tag or digest, its digest checked.
 
-        Raises NotFound, and InvalidParameter for content that is not what was asked for.
+        Content that is not what the registry says it is gets asked for again. Raises NotFound,
+        and InvalidParameter when the content stays wrong.
         """
         what = f"get manifest {self}:{reference}"
         headers = {"Accept": ", ".join((*MANIFEST_TYPES, *SCHEMA_1_TYPES))}
-        async with self.session.request(
-            "GET",
-            self._url("manifests", reference),
-            what=what,
-            scope=self._scope(),
-            headers=headers,
-        ) as response:
-            data = await response.content.read(MAX_MANIFEST_BYTES + 1)
-            while len(data) <= MAX_MANIFEST_BYTES:
-                more = await response.content.read(MAX_MANIFEST_BYTES + 1 - len(data))
-                if not more:
-                    break
-                data += more
-            media_type = response.headers.get("Content-Type", "").split(";")[0].strip()
-        if len(data) > MAX_MANIFEST_BYTES:
-            raise InvalidParameter(f"{what}: it has more than {MAX_MANIFEST_BYTES >> 20} MiB")
-        wanted = reference if ":" in reference else None
-        digest = digest_of(data, wanted)
-        if wanted is not None and digest != wanted:
-            raise InvalidParameter(f"{what}: the content does not have this digest but {digest}")
-        return Manifest(media_type, digest, data)
+        for _ in range(WRONG_ANSWERS):
+            response, data = await self.session.document(
+                self._url("manifests", reference),
+                MAX_MANIFEST_BYTES,
+                what=what,
+                scope=self._scope(),
+                headers=headers,
+            )
+            said = response.headers.get("Docker-Content-Digest") or None
+            wanted = reference if ":" in reference else said
+            digest = digest_of(data, wanted)
+            if wanted in (None, digest):
+                media_type = response.headers.get("Content-Type", "").split(";")[0].strip()
+                return Manifest(media_type, digest, data)
+        raise InvalidParameter(f"{what}: the content does not have digest {wanted} but {digest}")
 
     async def resolve(self, reference: str) -> tuple[str, str, int] | None:
         """Digest, media type and size of a tag without its content; None when it is not there."""
@@ -96,7 +95,11 @@ class Repository:
             return None
 
     async def put_manifest(self, reference: str, media_type: str, data: bytes) -> str:
-        """Store a manifest under a tag or its digest; returns the digest."""
+        """Store a manifest under a tag or its digest; returns the digest.
+
+        Raises InvalidParameter when the registry says that it stored something else.
+        """
+        digest = digest_of(data)
         async with self.session.request(
             "PUT",
             self._url("manifests", reference),
@@ -105,27 +108,31 @@ class Repository:
             headers={"Content-Type": media_type},
             data=data,
         ) as response:
-            return response.headers.get("Docker-Content-Digest") or digest_of(data)
+            said = response.headers.get("Docker-Content-Digest") or digest
+        if said.startswith("sha256:") and said != digest:
+            raise InvalidParameter(
+                f"put manifest {self}:{reference}: it has digest {digest},"
+                f" but the registry took it for {said}"
+            )
+        return digest
 
     async def tags(self) -> list[str]:
         """All tags, however many pages the registry makes of them."""
         found: list[str] = []
         path: str | None = self._url("tags", "list")
         while path:
-            async with self.session.request(
-                "GET", path, what=f"list tags of {self}", scope=self._scope()
-            ) as response:
-                answer = await response.json(content_type=None)
-                if not isinstance(answer, dict):
-                    raise WherryError(f"list tags of {self}: the answer is not a JSON object")
-                found += [str(tag) for tag in answer.get("tags") or []]
-                following = response.links.get("next")
-                before = path
-                path = str(following["url"]) if following else None
-                if path and urlsplit(path).netloc != urlsplit(self.session.endpoint.url).netloc:
-                    raise WherryError(f"list tags of {self}: the next page is at another host")
-                if path == before:
-                    raise WherryError(f"list tags of {self}: the registry's pages go in a circle")
+            response, data = await self.session.document(
+                path, MAX_MANIFEST_BYTES, what=f"list tags of {self}", scope=self._scope()
+            )
+            answer = parse_answer(data, f"list tags of {self}")
+            found += [str(tag) for tag in answer.get("tags") or []]
+            following = response.links.get("next")
+            before = path
+            path = str(following["url"]) if following else None
+            if path and urlsplit(path).netloc != urlsplit(self.session.endpoint.url).netloc:
+                raise WherryError(f"list tags of {self}: the next page is at another host")
+            if path == before:
+                raise WherryError(f"list tags of {self}: the registry's pages go in a circle")
         return found
 
     async def has_blob(self, digest: str) -> bool:
@@ -180,7 +187,9 @@ class Repository:
         what = f"get blob {digest} of {self}"
         if size > MAX_MANIFEST_BYTES:
             raise InvalidParameter(f"{what}: it has more than {MAX_MANIFEST_BYTES >> 20} MiB")
-        data = b"".join([piece async for _, piece in self.read_blob(digest, 0)])
+        _, data = await self.session.document(
+            self._url("blobs", digest), MAX_MANIFEST_BYTES, what=what, scope=self._scope()
+        )
         if digest_of(data, digest) != digest:
             raise InvalidParameter(f"{what}: the content does not have this digest")
         return data
@@ -250,22 +259,40 @@ class Repository:
             return place, 0 if held is None else held + 1
 
     async def finish_upload(self, location: str, digest: str) -> None:
-        """Close an upload: the registry checks the digest."""
+        """Close an upload: the registry checks the digest.
+
+        When the answer gets lost and is asked for again, the upload has gone and the blob is there.
+        """
         separator = "&" if "?" in location else "?"
-        async with self.session.request(
-            "PUT",
-            f"{location}{separator}digest={quote(digest, safe=':')}",
-            what=f"finish upload of {digest} to {self}",
-            scope=self._scope(),
-            headers={"Content-Type": "application/octet-stream"},
-            data=b"",
-        ):
-            return
+        try:
+            async with self.session.request(
+                "PUT",
+                f"{location}{separator}digest={quote(digest, safe=':')}",
+                what=f"finish upload of {digest} to {self}",
+                scope=self._scope(),
+                headers={"Content-Type": "application/octet-stream"},
+                data=b"",
+            ):
+                return
+        except NotFound:
+            if not await self.has_blob(digest):
+                raise
 
     def _location(self, base: str, location: str) -> str:
         if not location:
             raise WherryError(f"upload to {self}: the registry names no location")
         return urljoin(base, location)
+
+
+def parse_answer(data: bytes, what: str) -> dict[str, Any]:
+    """A JSON object; WherryError when it is none."""
+    try:
+        answer = json.loads(data)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise WherryError(f"{what}: the answer is not a JSON object")
+    return answer
 
 
 def digest_of(data: bytes, like: str | None = None) -> str:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from wherry.errors import WherryError
 from wherry.registry.credentials import ANONYMOUS, Credentials
 from wherry.registry.hosts import DOCKER_DOMAIN, DOCKER_INDEX, DOCKER_REGISTRY, RegistryOptions
+from wherry.registry.repository import MAX_MANIFEST_BYTES, parse_answer
 from wherry.registry.session import open_sessions
 
 MAX_RESULTS = 100
@@ -57,10 +57,8 @@ async def search(
     query = urlencode({"q": words, "n": str(limit or DEFAULT_RESULTS)})
     what = f"search {domain} for {words!r}"
     async for session in open_sessions(domain, options, credentials, push=True):
-        async with session.request("GET", f"/v1/search?{query}", what=what) as response:
-            answer = await response.json(content_type=None)
-        if not isinstance(answer, dict):
-            raise WherryError(f"{what}: the answer is not a JSON object")
+        _, data = await session.document(f"/v1/search?{query}", MAX_MANIFEST_BYTES, what=what)
+        answer = parse_answer(data, what)
         prefix = "" if domain in (DOCKER_INDEX, DOCKER_DOMAIN) else f"{domain}/"
         if domain == options.default_registry:
             prefix = ""

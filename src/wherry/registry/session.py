@@ -12,23 +12,25 @@ import contextlib
 import random
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
 from wherry import __version__
-from wherry.errors import Unauthorized, Unavailable
+from wherry.errors import InvalidParameter, Unauthorized, Unavailable
 from wherry.registry.challenge import Challenge, parse_challenges
 from wherry.registry.credentials import ANONYMOUS, Credentials
-from wherry.registry.failures import from_answer
+from wherry.registry.failures import PASSING, from_answer
 from wherry.registry.hosts import Endpoint, RegistryOptions, certificates, endpoints
 from wherry.registry.tokens import TokenSource
 
 ATTEMPTS = 6
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 10.0
-PASSING = frozenset({408, 429, 500, 502, 503, 504})
+LONGEST_WISH = 60.0
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 5
 _TIMEOUT = aiohttp.ClientTimeout(total=None, connect=30, sock_connect=15, sock_read=60)
@@ -37,9 +39,21 @@ _ERROR_BYTES = 64 * 1024
 
 def pause(attempt: int, retry_after: str | None = None) -> float:
     """Seconds to wait before attempt ``attempt`` + 1; a registry's own wish wins, in limits."""
-    if retry_after and retry_after.isdigit():
-        return min(float(retry_after), 60.0)
+    wish = _seconds(retry_after) if retry_after else None
+    if wish is not None:
+        return min(wish, LONGEST_WISH)
     return float(min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt) * random.uniform(0.5, 1.0))
+
+
+def _seconds(retry_after: str) -> float | None:
+    """Seconds or an HTTP date (RFC 9110, 10.2.3); None for anything else."""
+    if retry_after.isdigit():
+        return float(retry_after)
+    try:
+        then = parsedate_to_datetime(retry_after)
+        return max(0.0, (then - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):  # TypeError: a date without a time zone
+        return None
 
 
 class RegistrySession:
@@ -115,6 +129,35 @@ class RegistrySession:
             stack.callback(response.release)
             yield response
 
+    async def document(
+        self,
+        path: str,
+        limit: int,
+        *,
+        what: str,
+        scope: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[aiohttp.ClientResponse, bytes]:
+        """GET a small document: the answer (for its headers) and its whole body.
+
+        A body that ends early is asked for again. InvalidParameter for more than ``limit`` bytes.
+        """
+        for attempt in range(ATTEMPTS):
+            try:
+                async with self.request(
+                    "GET", path, what=what, scope=scope, headers=headers
+                ) as response:
+                    data = bytearray()
+                    while len(data) <= limit and (piece := await response.content.readany()):
+                        data += piece
+                    if len(data) > limit:
+                        raise InvalidParameter(f"{what}: it has more than {limit >> 20} MiB")
+                    return response, bytes(data)
+            except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+                failure = error
+            await asyncio.sleep(pause(attempt))
+        raise Unavailable(f'{what}: GET "{self.url(path)}": {failure}')
+
     async def _patiently(
         self,
         method: str,
@@ -139,11 +182,13 @@ class RegistrySession:
                 continue
             if response.status < 300 or response.status in accept:
                 return response
-            body = await response.content.read(_ERROR_BYTES)
+            body = b""
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError, ConnectionError):
+                body = await response.content.read(_ERROR_BYTES)
             wish = response.headers.get("Retry-After")
             response.release()
             if response.status not in PASSING or last:
-                raise from_answer(response.status, body, what)
+                raise from_answer(response.status, body, what, wish)
             await asyncio.sleep(pause(attempt, wish))
         raise AssertionError("unreachable: the last attempt returns or raises")
 

@@ -11,7 +11,7 @@ import aiohttp
 from wherry.errors import Unauthorized, WherryError
 from wherry.registry.challenge import Challenge
 from wherry.registry.credentials import Credentials, may_tell
-from wherry.registry.failures import from_answer
+from wherry.registry.failures import PASSING, from_answer
 
 CLIENT_ID = "wherry"
 _DEFAULT_LIFETIME = 60.0
@@ -89,6 +89,8 @@ class TokenSource:
 
 
 async def _json(response: aiohttp.ClientResponse, what: str) -> dict[str, object]:
+    if response.status in PASSING:
+        response.raise_for_status()  # the session tries again, as it does for cut lines
     body = await response.read()
     if response.status != 200:
         raise from_answer(response.status, body, what)

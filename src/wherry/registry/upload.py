@@ -9,6 +9,7 @@ from typing import BinaryIO
 import aiohttp
 
 from wherry.errors import NotFound, Unavailable, WherryError
+from wherry.registry.failures import TooManyRequests
 from wherry.registry.repository import Repository
 from wherry.registry.session import pause
 
@@ -57,17 +58,19 @@ async def _send(
         data = await asyncio.to_thread(blob.read, CHUNK_BYTES)
         if not data:
             return location
-        before = held
+        before, wish = held, None
         try:
             location, held = await repository.send_chunk(location, held, data)
         except (aiohttp.ClientError, TimeoutError, ConnectionError, Unavailable) as error:
             location, held = await _recover(repository, location, error)
+        except TooManyRequests as refusal:
+            wish = refusal.wish
         progress(held)
         failures = 0 if held > before else failures + 1
         if failures >= ATTEMPTS_WITHOUT_PROGRESS:
             raise Unavailable(f"upload to {repository}: stopped at byte {held}")
         if failures:
-            await asyncio.sleep(pause(failures))
+            await asyncio.sleep(pause(failures, wish))
 
 
 async def _recover(repository: Repository, location: str, cause: Exception) -> tuple[str, int]:
