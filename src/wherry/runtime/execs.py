@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import NoReturn
 
 from wherry.errors import KernelError
 from wherry.linux import keyring, process
-from wherry.linux.cgroups import Cgroup
+from wherry.linux.cgroups import Cgroup, Entrance
 from wherry.runtime import become, init, messages, rootbuild, spawn
 from wherry.runtime.bundle import StartFailed
 from wherry.runtime.host import Host
@@ -38,14 +39,13 @@ def start(plan: ExecPlan, cgroup: Cgroup) -> tuple[int, int, list[int]]:
     """
     channel, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with channel:
-        joiner = os.fork()
-        if joiner == 0:
-            _join(plan, far)
-        far.close()
+        with far, contextlib.closing(cgroup.open_entrance()) as entrance:
+            joiner = os.fork()
+            if joiner == 0:
+                _join(plan, far, entrance)
         pid = _joined(channel, joiner)
         pidfd = os.pidfd_open(pid)
         try:
-            cgroup.add(pid)
             spawn.prepare_limits(pid, plan.process)
             messages.send_packet(channel, {"proceed": True})
             message, ends = _receive(channel)
@@ -76,7 +76,7 @@ def _receive(channel: socket.socket) -> tuple[messages.Message, list[int]]:
         raise StartFailed("the container is not running", "exec") from None
 
 
-def _join(plan: ExecPlan, channel: socket.socket) -> NoReturn:
+def _join(plan: ExecPlan, channel: socket.socket, entrance: Entrance) -> NoReturn:
     """In the joiner: enter the container and clone the process as the shim's own child.
 
     From the first moment that the container can see this process, it cannot be traced and
@@ -85,23 +85,29 @@ def _join(plan: ExecPlan, channel: socket.socket) -> NoReturn:
     try:
         process.set_dumpable(False)
         keep = {0, 1, 2, channel.fileno(), plan.pidfd, *(plan.stdio or ())}
+        keep.update(entrance.descriptors())
         if plan.devpts != -1:
             keep.add(plan.devpts)
         process.close_all_but(keep)
-        process.setns(plan.pidfd, plan.join_flags, plan.container)
-        os.close(plan.pidfd)
-        pid, _ = process.clone(process.CLONE_PARENT)
+        # Only from outside a cgroup namespace can one be born into its cgroups, cgroups(7).
+        process.setns(plan.pidfd, plan.join_flags & ~process.CLONE_NEWCGROUP, plan.container)
+        pid, _ = process.clone(process.CLONE_PARENT, entrance.unified)
         if pid == 0:
-            _run(plan, channel)
+            _run(plan, channel, entrance)
         messages.send_packet(channel, {"pid": pid})
     except BaseException as error:
         messages.send_packet(channel, messages.failure(error))
     os._exit(0)
 
 
-def _run(plan: ExecPlan, channel: socket.socket) -> NoReturn:
+def _run(plan: ExecPlan, channel: socket.socket, entrance: Entrance) -> NoReturn:
     try:
-        messages.receive_packet(channel)  # Proceed: in its cgroup
+        messages.receive_packet(channel)  # Proceed
+        entrance.enter()
+        entrance.close()
+        if plan.join_flags & process.CLONE_NEWCGROUP:
+            process.setns(plan.pidfd, process.CLONE_NEWCGROUP, plan.container)
+        os.close(plan.pidfd)
         become.become_root(bool(plan.join_flags & process.CLONE_NEWUSER))
         keyring.join_new_session(plan.container)
         ends = _take_stdio(plan)

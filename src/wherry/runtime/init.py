@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from wherry.errors import KernelError
 from wherry.linux import keyring, mounts, process
+from wherry.linux.cgroups import Entrance
 from wherry.linux.syscalls import checked, libc, text
 from wherry.runtime import become, messages
 from wherry.runtime.bundle import StartFailed
@@ -55,10 +56,10 @@ class InitPlan:
     before_execve: Callable[[], None] = _nothing
 
 
-def run(plan: InitPlan, channel: socket.socket) -> NoReturn:
+def run(plan: InitPlan, channel: socket.socket, entrance: Entrance) -> NoReturn:
     """Be the container's first process; never returns."""
     try:
-        _run(plan, channel)
+        _run(plan, channel, entrance)
     except messages.Closed:
         os._exit(1)  # the shim has gone
     except BaseException as error:
@@ -66,8 +67,11 @@ def run(plan: InitPlan, channel: socket.socket) -> NoReturn:
     os._exit(1)
 
 
-def _run(plan: InitPlan, channel: socket.socket) -> None:
+def _run(plan: InitPlan, channel: socket.socket, entrance: Entrance) -> None:
     process.set_dumpable(False)
+    entrance.enter()
+    entrance.close()
+    messages.send_packet(channel, {"entered": True})
     _, sources = messages.receive_packet(channel)  # Proceed
     become.become_root(plan.user_namespace)
     if plan.cgroup_namespace:

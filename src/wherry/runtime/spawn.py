@@ -9,11 +9,11 @@ import signal
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NoReturn
 
 from wherry.errors import InvalidParameter, KernelError
 from wherry.linux import process, rlimits
-from wherry.linux.cgroups import Cgroup, discover
+from wherry.linux.cgroups import Cgroup, Entrance, discover
 from wherry.linux.idmap import IdRange, write_maps
 from wherry.runtime import init, messages
 from wherry.runtime.bundle import Bundle, StartFailed
@@ -159,13 +159,15 @@ def spawn(
         cgroup.apply(linux.get("resources") or {})
         channel, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         undo.callback(channel.close)
-        pid, pidfd, joiner = _clone(namespaces, init_plan, channel, far, for_parent)
+        with far, contextlib.closing(cgroup.open_entrance()) as entrance:
+            pid, pidfd, joiner = _clone(
+                namespaces, init_plan, channel, far, entrance, for_parent=for_parent
+            )
         undo.callback(os.close, pidfd)
         undo.callback(end, pidfd)
-        far.close()
         if uids and "user" not in namespaces.joined:
             write_maps(pid, uids, gids)
-        cgroup.add(pid)
+        _expect(channel, "entered", pid)
         warnings = prepare_limits(pid, plan)
         extras.made(pid)
         _send_sources(channel, pid, init_plan, user_namespace, uids, gids)
@@ -181,17 +183,21 @@ def spawn(
 def wait_ready(spawned: Spawned) -> Ready:
     """Wait until the root is built; raises `StartFailed` when that went wrong."""
     assert spawned.channel is not None
+    ready, fds = _expect(spawned.channel, "ready", spawned.pid)
+    return Ready(fds[: ready["ends"]], fds[-1] if ready["devpts"] else -1)
+
+
+def _expect(channel: socket.socket, what: str, pid: int) -> tuple[Any, list[int]]:
+    """The next message of init, which must be ``what``, and its descriptors."""
     try:
-        message, fds = messages.receive_packet(spawned.channel)
+        message, fds = messages.receive_packet(channel)
     except messages.Closed:
         raise StartFailed(
-            f"the container's first process (pid {spawned.pid}) was killed while it set itself up",
-            "init",
+            f"the container's first process (pid {pid}) was killed while it set itself up", "init"
         ) from None
-    if "ready" not in message:
+    if what not in message:
         raise messages.failed(message)
-    count = message["ready"]["ends"]
-    return Ready(fds[:count], fds[-1] if message["ready"]["devpts"] else -1)
+    return message[what], fds
 
 
 def prepare_limits(pid: int, plan: ProcessPlan) -> list[str]:
@@ -236,30 +242,31 @@ def _clone(
     plan: init.InitPlan,
     channel: socket.socket,
     far: socket.socket,
+    entrance: Entrance,
+    *,
     for_parent: bool,
 ) -> tuple[int, int, int]:
+    """The first process and its pidfd, and a joiner that is to be reaped by the parent (or 0)."""
     parent = process.CLONE_PARENT if for_parent else 0
     if not namespaces.joined:
-        pid, pidfd = process.clone(namespaces.flags | parent)
+        pid, pidfd = process.clone(namespaces.flags | parent, entrance.unified)
         if pid == 0:
             channel.close()
-            init.run(plan, far)
+            init.run(plan, far, entrance)
         return pid, pidfd, 0
     # A joiner enters what exists and clones the first process as its own sibling.
-    joiner, joiner_fd = process.clone(parent)
-    if joiner == 0:
-        try:
+    answers, answering = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with answers, answering:
+        joiner, joiner_fd = process.clone(parent)
+        if joiner == 0:
             channel.close()
-            enter(namespaces.joined)
-            pid, _ = process.clone(namespaces.flags | process.CLONE_PARENT)
-            if pid == 0:
-                init.run(plan, far)
-            messages.send_packet(far, {"pid": pid})
-        except BaseException as error:
-            messages.send_packet(far, messages.failure(error))
-        os._exit(0)
-    message, _ = messages.receive_packet(channel)
-    os.close(joiner_fd)
+            _join(namespaces, plan, far, entrance, answering)
+        answering.close()
+        os.close(joiner_fd)
+        try:
+            message, _ = messages.receive_packet(answers)
+        except messages.Closed:
+            message = messages.failure(StartFailed("the joiner was killed", "join namespaces"))
     if not for_parent:
         os.waitpid(joiner, 0)
     if "pid" not in message:
@@ -267,12 +274,43 @@ def _clone(
     return message["pid"], os.pidfd_open(message["pid"]), joiner if for_parent else 0
 
 
-def enter(paths: Mapping[str, str]) -> None:
-    """Join namespaces by path; the user namespace comes last, while real root may enter all."""
+def _join(
+    namespaces: Namespaces,
+    plan: init.InitPlan,
+    far: socket.socket,
+    entrance: Entrance,
+    answering: socket.socket,
+) -> NoReturn:
+    try:
+        opened = open_namespaces(namespaces.joined)
+        # Only from outside a cgroup namespace can one be born into its cgroups, cgroups(7).
+        cgroup = opened.pop("cgroup", None)
+        enter(opened)
+        pid, _ = process.clone(namespaces.flags | process.CLONE_PARENT, entrance.unified)
+        if pid == 0:
+            answering.close()
+            if cgroup is not None:
+                enter({"cgroup": cgroup})
+            init.run(plan, far, entrance)
+        messages.send_packet(answering, {"pid": pid})
+    except BaseException as error:
+        messages.send_packet(answering, messages.failure(error))
+    os._exit(0)
+
+
+def open_namespaces(paths: Mapping[str, str]) -> dict[str, int]:
+    """Descriptors of namespaces by type.
+
+    The user namespace comes last, while real root may enter all.
+    """
     order = sorted(paths, key=lambda kind: kind == "user")
-    opened = [(kind, _open_namespace(paths[kind])) for kind in order]
-    for kind, fd in opened:
-        process.setns(fd, process.NAMESPACES[kind], paths[kind])
+    return {kind: _open_namespace(paths[kind]) for kind in order}
+
+
+def enter(opened: Mapping[str, int]) -> None:
+    """Join namespaces, in the order given, and close their descriptors."""
+    for kind, fd in opened.items():
+        process.setns(fd, process.NAMESPACES[kind], kind)
         os.close(fd)
 
 

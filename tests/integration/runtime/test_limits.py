@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
+from pathlib import Path
 
 from tests.containers import make_spec
 from tests.integration.runtime.conftest import Runner
 
-from wherry.linux.cgroups import Cgroup
+from wherry.linux.cgroups import Cgroup, discover
 
 
 async def test_memory_limit_kills_and_reports_oom(runner: Runner) -> None:
@@ -69,8 +71,26 @@ async def test_freezing(runner: Runner) -> None:
     assert not group.frozen()
 
 
+def test_a_cpuset_that_another_process_has_only_just_made_is_filled() -> None:
+    mount = discover().v1_mount("cpuset")
+    if mount is None:
+        return  # v2 inherits by itself
+    parent = f"wherry-test-{os.getpid()}-parent"
+    os.mkdir(f"{mount}/{parent}")
+    group = Cgroup(f"{parent}/child")
+    group.create()
+    try:
+        for name in ("cpuset.cpus", "cpuset.mems"):
+            assert Path(mount, parent, "child", name).read_text().strip()
+    finally:
+        group.remove()
+        Cgroup(parent).remove()
+
+
 async def test_device_list_is_enforced(runner: Runner) -> None:
-    spec = make_spec(["sh", "-c", "head -c 1 /dev/mem; echo $?; head -c 1 /dev/zero | wc -c"])
+    spec = make_spec(
+        ["sh", "-c", "exec 2>&1; head -c 1 /dev/mem; echo $?; head -c 1 /dev/zero | wc -c"]
+    )
     spec["linux"]["devices"] = [{"path": "/dev/mem", "type": "c", "major": 1, "minor": 1}]
     _, output = await runner.run(spec)
     assert "Operation not permitted" in output and output.endswith("1\n")

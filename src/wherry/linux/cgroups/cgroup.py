@@ -67,6 +67,39 @@ class CgroupStats:
     io: IoStats
 
 
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """The open doors of a cgroup, for one process with one thread.
+
+    To move *another* process, the kernel stops all forks and exits of the host, and waits some
+    milliseconds before it can (``cgroup_threadgroup_rwsem``). It need not for a process that is
+    born inside, clone3(2) CLONE_INTO_CGROUP, or for a thread that moves itself by writing 0 to
+    ``tasks``, which only v1 has. ``unified`` is the directory to be born into, ``tasks`` are
+    the files of v1 with their paths.
+    """
+
+    unified: int | None
+    tasks: tuple[tuple[int, str], ...]
+
+    def enter(self) -> None:
+        """The calling thread, born in ``unified``, moves into the other hierarchies."""
+        for fd, path in self.tasks:
+            try:
+                os.write(fd, b"0")
+            except OSError as error:
+                raise KernelError("join cgroup", path, error.errno or 0) from error
+
+    def descriptors(self) -> list[int]:
+        """All that is open."""
+        doors = [fd for fd, _ in self.tasks]
+        return doors if self.unified is None else [*doors, self.unified]
+
+    def close(self) -> None:
+        """Close the doors in this process."""
+        for fd in self.descriptors():
+            os.close(fd)
+
+
 class Cgroup:
     """The cgroup ``path`` ("/wherry/<id>"), in every hierarchy of ``layout``."""
 
@@ -104,7 +137,8 @@ class Cgroup:
             directory = point
             for part in self.path.strip("/").split("/"):
                 parent, directory = directory, f"{directory}/{part}"
-                if _make_directory(directory) and point == cpuset_point:
+                _make_directory(directory)
+                if point == cpuset_point:  # another process may have just made it, and no more
                     cpuset.inherit_v1(parent, directory)
 
     def _create_v2(self, point: str) -> None:
@@ -129,10 +163,17 @@ class Cgroup:
             extra = resources.get("unified") or {}
             write_all(self.unified, [Setting(key, value) for key, value in extra.items()])
 
-    def add(self, pid: int) -> None:
-        """Move a process (all its threads) in."""
-        for directory in self.directories():
-            write(directory, "cgroup.procs", str(pid))
+    def open_entrance(self) -> Entrance:
+        """The way in for a process that is yet to be made; close it afterwards."""
+        with contextlib.ExitStack() as undo:
+            paths = [directory for directory in self.directories() if directory != self.unified]
+            doors = []
+            for path in (f"{directory}/tasks" for directory in paths):
+                doors.append((_open(path, os.O_WRONLY), path))
+                undo.callback(os.close, doors[-1][0])
+            unified = _open(self.unified, os.O_PATH | os.O_DIRECTORY) if self.unified else None
+            undo.pop_all()
+        return Entrance(unified, tuple(doors))
 
     def freeze(self) -> None:
         """Stop every process until `thaw`."""
@@ -224,14 +265,20 @@ class Cgroup:
             _remove_tree(directory)
 
 
-def _make_directory(directory: str) -> bool:
+def _open(path: str, flags: int) -> int:
+    try:
+        return os.open(path, flags | os.O_CLOEXEC)
+    except OSError as error:
+        raise KernelError("open cgroup", path, error.errno or 0) from error
+
+
+def _make_directory(directory: str) -> None:
     try:
         os.mkdir(directory, 0o755)
     except FileExistsError:
-        return False
+        return
     except OSError as error:
         raise KernelError("create cgroup", directory, error.errno or 0) from error
-    return True
 
 
 def _delegate(directory: str) -> None:
