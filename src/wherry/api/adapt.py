@@ -13,12 +13,23 @@ from wherry.api.versions import Version
 
 View = dict[str, Any]
 
+_OF_CONTAINERS: View = {
+    **dict.fromkeys(("Hostname", "Domainname", "Image"), ""),
+    **dict.fromkeys(("AttachStdin", "AttachStdout", "AttachStderr"), False),
+    **dict.fromkeys(("Tty", "OpenStdin", "StdinOnce"), False),
+}
+"""What an image's Config showed up to 1.49: fields of containers, always empty."""
+_NONDISTRIBUTABLE: View = {
+    "AllowNondistributableArtifactsCIDRs": None,
+    "AllowNondistributableArtifactsHostnames": None,
+}
+
 
 def container(view: View, version: Version) -> View:
     """``GET /containers/{id}/json``."""
     networks = (view.get("NetworkSettings") or {}).get("Networks") or {}
     if version < (1, 45):
-        _aliases_with_id(networks, view["Id"])
+        _aliases_with_id(networks, view["Id"], view["Config"].get("Hostname", ""))
     if version < (1, 44):
         _without(networks, "DNSNames")
         mode = (view.get("HostConfig") or {}).get("NetworkMode")
@@ -39,8 +50,9 @@ def container_row(view: View, version: Version) -> View:
 def create_request(body: View, version: Version) -> View:
     """The body of ``POST /containers/create``: defaults as they were for the client's version."""
     host = body.get("HostConfig")
+    host = {} if host is None else host
     if not isinstance(host, dict):
-        host = {}
+        return body  # the engine says what is wrong with it
     if version < (1, 40) and not host.get("IpcMode"):
         host["IpcMode"] = "shareable"
     if version < (1, 41) and not host.get("CgroupnsMode"):
@@ -49,6 +61,10 @@ def create_request(body: View, version: Version) -> View:
         host.pop("ConsoleSize", None)
         for name in ("KernelMemory", "KernelMemoryTCP"):
             host.pop(name, None)
+    if version < (1, 44):
+        health = body.get("Healthcheck")
+        if isinstance(health, dict):
+            health.pop("StartInterval", None)
     if version < (1, 25):
         host.pop("AutoRemove", None)
     if host:
@@ -58,18 +74,25 @@ def create_request(body: View, version: Version) -> View:
 
 def image(view: View, version: Version) -> View:
     """``GET /images/{name}/json``."""
-    if version < (1, 44):
-        view.setdefault("VirtualSize", view.get("Size", 0))
+    if version < (1, 50):
+        view["Config"] = _OF_CONTAINERS | view["Config"]
     if version < (1, 45):
         view.setdefault("Container", "")
-        view.setdefault("ContainerConfig", view.get("Config"))
+        view.setdefault("ContainerConfig", view["Config"])
+    if version < (1, 44):
+        view.setdefault("VirtualSize", view.get("Size", 0))
+        view.setdefault("Created", "0001-01-01T00:00:00Z")
     return view
 
 
 def image_row(view: View, version: Version) -> View:
     """A row of ``GET /images/json``."""
+    if version < (1, 51):
+        view["Containers"] = -1
     if version < (1, 44):
         view.setdefault("VirtualSize", view.get("Size", 0))
+    if version < (1, 43) and not view["RepoTags"] and not view["RepoDigests"]:
+        view |= {"RepoTags": ["<none>:<none>"], "RepoDigests": ["<none>@<none>"]}
     return view
 
 
@@ -78,9 +101,10 @@ def info(view: View, version: Version) -> View:
     if version < (1, 50):
         view.setdefault("BridgeNfIptables", False)
         view.setdefault("BridgeNfIp6tables", False)
-    if version < (1, 44):
+    if version < (1, 49):
         for name in ("ContainerdCommit", "RuncCommit", "InitCommit"):
             view[name] = {**view[name], "Expected": view[name].get("ID", "")}
+        view["RegistryConfig"] = _NONDISTRIBUTABLE | view["RegistryConfig"]
     if version < (1, 42):
         view.setdefault("KernelMemory", False)
         view.setdefault("ClusterStore", "")
@@ -105,7 +129,7 @@ def disk_usage(view: View, version: Version) -> View:
         )
     if version < (1, 44):
         for row in view.get("Images") or ():
-            image_row(row, version)
+            row.setdefault("VirtualSize", row.get("Size", 0))
     return view
 
 
@@ -114,10 +138,9 @@ def _without(networks: dict[str, View], name: str) -> None:
         endpoint.pop(name, None)
 
 
-def _aliases_with_id(networks: dict[str, View], container_id: str) -> None:
-    """Up to 1.44 a container on a network of its own had its short id among its aliases."""
+def _aliases_with_id(networks: dict[str, View], container_id: str, hostname: str) -> None:
+    """Up to 1.44 a container on a network of its own had these names among its aliases."""
     for name, endpoint in networks.items():
         if name not in ("bridge", "host", "none"):
-            aliases = list(endpoint.get("Aliases") or ())
-            if container_id[:12] not in aliases:
-                endpoint["Aliases"] = [*aliases, container_id[:12]]
+            names = (*(endpoint.get("Aliases") or ()), container_id[:12], hostname)
+            endpoint["Aliases"] = list(dict.fromkeys(filter(None, names)))

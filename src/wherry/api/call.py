@@ -63,7 +63,7 @@ class Call:
         if not value:
             return default
         if not _INTEGER.fullmatch(value) or not -(2**63) <= int(value) < 2**63:
-            raise InvalidParameter(f"invalid value for {key}: {value!r} is not a number")
+            raise InvalidParameter(f'strconv.Atoi: parsing "{value}": invalid syntax')
         return int(value)
 
     @cached_property

@@ -18,7 +18,7 @@ _CHUNK = 32 << 10
 
 async def attach_websocket(call: Call, options: AttachOptions) -> web.StreamResponse:
     """Relay between the WebSocket and a socket that the container's shim owns the other end of."""
-    await call.engine.containers.attachable(call.name)
+    await call.engine.containers.attachable(call.name, options.detach_keys)
     websocket = web.WebSocketResponse(heartbeat=60, max_msg_size=4 << 20)
     websocket.headers.update(call.common_headers)
     await websocket.prepare(call.request)

@@ -57,9 +57,9 @@ class Execs:
     async def create(self, reference: str, body: Mapping[str, Any]) -> str:
         """Prepare a process; raises Conflict when the container does not run."""
         config = decode(ExecConfig, body)
-        container = self._services.find(reference)
         if not config.cmd:
             raise InvalidParameter("No exec command specified")
+        container = self._services.find(reference)
         for entry in config.env or ():
             if not entry or entry.startswith("="):
                 raise InvalidParameter(f"invalid environment variable: {entry}")

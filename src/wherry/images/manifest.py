@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform as host
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +39,7 @@ _ARCHITECTURES = {
     "riscv64": ("riscv64", ""),
     "loongarch64": ("loong64", ""),
 }
+_COMPONENT = re.compile("[A-Za-z0-9_.-]+")
 _ALIASES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "armhf": "arm", "i386": "386"}
 
 
@@ -70,10 +72,14 @@ def this_platform() -> Platform:
 def parse_platform(value: str) -> Platform:
     """``os[/arch[/variant]]`` or an architecture alone. Raises InvalidParameter."""
     parts = value.lower().split("/")
-    if not all(parts) or len(parts) > 3:
-        raise InvalidParameter(
-            f"{value!r} is an invalid OS/architecture: expected os/arch[/variant]"
-        )
+    for part in parts:
+        if not _COMPONENT.fullmatch(part):
+            raise InvalidParameter(
+                f'"{part}" is an invalid component of "{value}": platform specifier component must'
+                f' match "^{_COMPONENT.pattern}$": invalid argument'
+            )
+    if len(parts) > 3:
+        raise InvalidParameter(f'"{value}": cannot parse platform specifier: invalid argument')
     here = this_platform()
     if len(parts) == 1:
         if parts[0] in ("linux", "windows", "darwin", "freebsd"):

@@ -11,10 +11,11 @@ from wherry.images.config import ImageConfig
 from wherry.images.store import Image, ImageStore
 
 _ZERO_TIME = "0001-01-01T00:00:00Z"
-_RUN_FIELDS = (
-    "User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels",
-    "StopSignal", "ArgsEscaped", "Healthcheck", "OnBuild", "Shell",
-)  # fmt: skip
+_ALWAYS_SHOWN = {
+    **dict.fromkeys(("Cmd", "Entrypoint", "Env", "Labels", "OnBuild", "Volumes")),
+    **dict.fromkeys(("User", "WorkingDir"), ""),
+}
+_SHOWN_WHEN_SET = ("ArgsEscaped", "ExposedPorts", "Healthcheck", "Shell", "StopSignal")
 
 
 def timestamp(seconds: float) -> str:
@@ -58,8 +59,10 @@ def repo_digests(image: Image) -> list[str]:
 
 
 def run_config(config: ImageConfig) -> dict[str, Any]:
-    """The ``Config`` of inspect: the fields of the image specification that are set."""
-    return {key: config.run[key] for key in _RUN_FIELDS if config.run.get(key)}
+    """The ``Config`` of inspect: fields of the image specification, by name as Docker has them."""
+    fields = (*_ALWAYS_SHOWN, *_SHOWN_WHEN_SET)
+    given = {key: config.run[key] for key in fields if config.run.get(key)}
+    return dict(sorted((_ALWAYS_SHOWN | given).items()))
 
 
 def inspect_view(store: ImageStore, image: Image) -> dict[str, Any]:
@@ -71,7 +74,7 @@ def inspect_view(store: ImageStore, image: Image) -> dict[str, Any]:
         "RepoDigests": repo_digests(image),
         "Parent": image.parent,
         "Comment": config.comment or _last_comment(config),
-        "Created": config.created or None,
+        **({"Created": config.created} if config.created else {}),
         "DockerVersion": config.docker_version,
         "Author": config.author,
         "Config": run_config(config),

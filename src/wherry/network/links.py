@@ -28,6 +28,8 @@ class Linked:
 def parse_link(text: str) -> tuple[str, str]:
     """``db``, ``db:alias`` or ``/db:/web/alias`` as (container, alias)."""
     name, _, alias = text.partition(":")
+    if ":" in alias:
+        raise InvalidParameter(f"bad format for links: {text}")
     name = name.lstrip("/")
     alias = alias.rpartition("/")[2] or name
     if not name:

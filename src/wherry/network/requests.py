@@ -255,7 +255,7 @@ def _host_range(text: str) -> tuple[int, int]:
         first = int(low or "0")
         last = int(high) if dash else first
     except ValueError:
-        raise InvalidParameter(f"invalid port specification: {text!r}") from None
+        raise InvalidParameter(f'invalid port specification: "{text}"') from None
     if not 0 <= first <= last < 65536:
-        raise InvalidParameter(f"invalid port specification: {text!r}")
+        raise InvalidParameter(f'invalid port specification: "{text}"')
     return first, last

@@ -27,7 +27,7 @@ class Containers:
         self.calls: list[tuple[Any, ...]] = []
         self.exit: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
 
-    async def attachable(self, ref: str) -> bool:
+    async def attachable(self, ref: str, detach_keys: str | None = None) -> bool:
         if ref != "c1":
             raise NotFound(f"No such container: {ref}")
         return False
@@ -75,7 +75,7 @@ class Images:
             raise Conflict("unlucky")
 
     async def inspect(self, name: str, **_: Any) -> dict[str, Any]:
-        return {"Id": name, "Size": 7}
+        return {"Id": name, "Size": 7, "Config": {}}
 
 
 class System:

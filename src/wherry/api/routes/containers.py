@@ -115,12 +115,13 @@ async def resize(call: Call) -> web.StreamResponse:
 def size_of(call: Call) -> tuple[int, int]:
     """Rows and columns of a resize request; raises InvalidParameter."""
     sizes = []
-    for key in ("h", "w"):
-        value = call.number(key)
-        if value is None or not 0 <= value < 2**32:
-            shown = call.text(key)
-            raise InvalidParameter(f'strconv.Atoi: parsing "{shown}": invalid syntax')
-        sizes.append(min(value, 65535))
+    for key, side in (("h", "height"), ("w", "width")):
+        text = call.text(key)
+        if not (text.isascii() and text.isdigit()):
+            raise InvalidParameter(f'invalid resize {side} "{text}": invalid syntax')
+        if int(text) >= 2**32:
+            raise InvalidParameter(f'invalid resize {side} "{text}": value out of range')
+        sizes.append(min(int(text), 65535))
     return sizes[0], sizes[1]
 
 
@@ -139,7 +140,7 @@ async def wait(call: Call) -> web.StreamResponse:
     early = call.version >= (1, 30)
     condition = (call.optional("condition") if early else None) or "not-running"
     if condition not in ("not-running", "next-exit", "removed"):
-        raise InvalidParameter(f"invalid condition: {condition!r}")
+        raise InvalidParameter(f'invalid condition: "{condition}"')
     waiting = await call.engine.containers.wait(call.name, condition)
     stream = await Stream.open(call, "application/json") if early else None
     try:

@@ -16,9 +16,12 @@ from wherry.errors import InvalidParameter
 
 async def list_all(call: Call) -> web.StreamResponse:
     """``docker images``."""
+    filters = call.filters
+    if call.version < (1, 41) and (pattern := call.text("filter")):
+        filters = filters.adding("reference", pattern)
     rows = await call.engine.images.list(
         all=call.flag("all"),
-        filters=call.filters,
+        filters=filters,
         digests=call.flag("digests"),
         shared_size=call.flag("shared-size"),
         manifests=call.flag("manifests"),

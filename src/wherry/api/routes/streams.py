@@ -31,7 +31,7 @@ async def attach(call: Call) -> web.StreamResponse:
     """Connect the client to the container's streams."""
     options = attach_options(call)
     with Hijack(call) as hijack:
-        tty = await call.engine.containers.attachable(call.name)
+        tty = await call.engine.containers.attachable(call.name, options.detach_keys)
         framed = not tty
         # Before 1.42 both kinds of stream had the name of the raw one.
         sock, initial = await hijack.take(

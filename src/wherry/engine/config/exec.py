@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wherry.engine.config.codec import FLAG, TEXT, TEXTS, WORDS, Kind, api
+from wherry.engine.config.codec import FLAG, TEXT, TEXTS, Kind, api
 from wherry.engine.config.host import read_console_size
 
 
@@ -22,4 +22,4 @@ class ExecConfig:
     detach_keys: str = api("DetachKeys", TEXT)
     env: tuple[str, ...] | None = api("Env", TEXTS)
     working_dir: str = api("WorkingDir", TEXT)
-    cmd: tuple[str, ...] | None = api("Cmd", WORDS)
+    cmd: tuple[str, ...] | None = api("Cmd", TEXTS)

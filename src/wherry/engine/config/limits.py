@@ -113,9 +113,9 @@ def _check_memory(given: R, facts: HostFacts, warnings: list[str], update: bool)
 
 def _check_cpu(given: Resources, facts: HostFacts) -> None:
     if given.nano_cpus and given.cpu_period:
-        raise InvalidParameter("Conflicting options: Nano CPUs and CPU Period cannot both be set.")
+        raise InvalidParameter("Conflicting options: Nano CPUs and CPU Period cannot both be set")
     if given.nano_cpus and given.cpu_quota:
-        raise InvalidParameter("Conflicting options: Nano CPUs and CPU Quota cannot both be set.")
+        raise InvalidParameter("Conflicting options: Nano CPUs and CPU Quota cannot both be set")
     count = len(facts.cpus)
     if not 0 <= given.nano_cpus <= count * 10**9:
         raise InvalidParameter(
@@ -142,7 +142,7 @@ def _check_set(text: str, available: Collection[int], what: str, name: str) -> N
         return
     wanted = parse_number_set(text)
     if wanted is None:
-        raise InvalidParameter(f"Invalid value {text} for {what}")
+        raise InvalidParameter(f"Invalid value {text} for {what}: invalid format: {text}")
     if not wanted <= set(available):
         raise InvalidParameter(
             f"Requested {name} are not available - requested {text},"

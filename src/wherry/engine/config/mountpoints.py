@@ -161,11 +161,12 @@ def check_volume_name(name: str) -> None:
         return
     if len(name) < 2:
         raise InvalidParameter(
-            "volume name is too short, names should be at least two alphanumeric characters"
+            f"create {name}: volume name is too short, names should be at least two alphanumeric"
+            " characters"
         )
     if name[0] not in allowed or any(letter not in allowed + "_.-" for letter in name):
         raise InvalidParameter(
-            f'"{name}" includes invalid characters for a local volume name, only'
+            f'create {name}: "{name}" includes invalid characters for a local volume name, only'
             ' "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory,'
             " use absolute path"
         )

@@ -12,6 +12,7 @@ from typing import Any
 
 from wherry.engine import detach, ids, logs, stats, top
 from wherry.engine.attach import AttachOptions
+from wherry.engine.config.signals import parse_signal
 from wherry.engine.containers import (
     create,
     end,
@@ -78,7 +79,8 @@ class Containers:
 
     async def kill(self, reference: str, signal: str | None = None) -> None:
         """Send a signal, SIGKILL by default; raises Conflict when it does not run."""
-        await stop.kill(self._services, self._find(reference), signal)
+        number = parse_signal(signal or "SIGKILL")
+        await stop.kill(self._services, self._find(reference), number)
 
     async def pause(self, reference: str) -> None:
         """Freeze all its processes."""
@@ -99,10 +101,13 @@ class Containers:
 
     async def rename(self, reference: str, name: str) -> None:
         """Give a new name; raises Conflict when it is taken."""
-        services, container = self._services, self._find(reference)
         if not name:
             raise InvalidParameter("Neither old nor new names may be empty")
-        chosen = ids.check_name(name)
+        services, container = self._services, self._find(reference)
+        try:
+            chosen = ids.check_name(name if name.startswith("/") else f"/{name}")
+        except InvalidParameter as error:
+            raise InvalidParameter(f"Error when allocating new name: {error}") from None
         async with container.lock:
             before = container.record.name
             if chosen == before:
@@ -288,8 +293,15 @@ class Containers:
 
     # Streams
 
-    async def attachable(self, reference: str) -> bool:
-        """Whether it has a terminal; raises Conflict when nobody can attach now."""
+    async def attachable(self, reference: str, detach_keys: str | None = None) -> bool:
+        """Whether it has a terminal; raises Conflict when nobody can attach now.
+
+        Raises InvalidParameter for keys that are none, even where they are of no use.
+        """
+        try:
+            detach.parse_keys(detach_keys)
+        except InvalidParameter:
+            raise InvalidParameter(f"Invalid detach keys ({detach_keys}) provided") from None
         container = self._find(reference)
         if container.state.status == "paused":
             raise Conflict(f"container {reference} is paused, unpause the container before attach")

@@ -30,6 +30,7 @@ from wherry.errors import Conflict, InvalidParameter, NotFound
 from wherry.images.manifest import parse_platform
 from wherry.images.store import Image
 from wherry.network import requests
+from wherry.network.links import parse_link
 from wherry.runtime.logdrivers import options as log_options
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
@@ -82,12 +83,12 @@ def parse_body(
     if not body:
         raise InvalidParameter("config cannot be empty in order to create a container")
     given = {key.lower(): value for key, value in body.items()}
-    networking = given.get("networkingconfig") or {}
+    networking, host = given.get("networkingconfig") or {}, given.get("hostconfig")
     if not isinstance(networking, dict):
         raise mismatch(networking, "CreateRequest.NetworkingConfig", "network.NetworkingConfig")
     return (
         decode(ContainerConfig, body),
-        decode(HostConfig, given.get("hostconfig") or {}),
+        decode(HostConfig, {} if host is None else host),
         networking,
     )
 
@@ -115,6 +116,8 @@ def _complete(
     host, warnings = check_resources(host, limits)
     log_options.validate(host.log_config.type, host.log_config.config or {})
     storage_size(host)
+    for link in host.links or ():
+        _linked(services, parse_link(link)[0])
     for mode in (host.pid_mode, host.ipc_mode):
         if reference := namespaces.joined_reference(mode):
             _other(services, reference)
@@ -188,7 +191,17 @@ def _other(services: Services, reference: str) -> Container:
         raise InvalidParameter(str(error)) from None
 
 
+def _linked(services: Services, reference: str) -> None:
+    """Refuse a link to a container that is not there."""
+    try:
+        services.find(reference)
+    except NotFound as error:
+        raise InvalidParameter(f"could not get container for {reference}: {error}") from None
+
+
 def _borrowed(services: Services, text: str) -> Sequence[MountPoint]:
+    if not text:
+        raise InvalidParameter("volumes-from specification cannot be an empty string")
     reference, _, mode = text.partition(":")
     if mode and mode not in ("rw", "ro", "z", "Z", "ro,z", "ro,Z", "rw,z", "rw,Z"):
         raise InvalidParameter(f"invalid mode: {mode}")

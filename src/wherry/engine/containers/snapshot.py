@@ -25,6 +25,7 @@ from wherry.images.manifest import this_platform
 from wherry.images.reference import Reference
 from wherry.images.store import Image
 from wherry.storage.archive.writer import tar_tree
+from wherry.storage.driver import Change
 
 _CHUNK = 1 << 18
 _KINDS = {"C": 0, "A": 1, "D": 2}
@@ -37,19 +38,27 @@ async def changes(services: Services, container: Container) -> list[dict[str, An
 
     def read() -> list[dict[str, Any]]:
         found = list(services.layers.driver.changes(record.id, record.layers))
-        made = {change.path for change in found if change.path not in _mount_points(container)}
         return [
-            {"Path": change.path, "Kind": _KINDS[change.kind]}
-            for change in found
-            if change.path in made
+            {"Path": change.path, "Kind": _KINDS[change.kind]} for change in without_ours(found)
         ]
 
     return await asyncio.to_thread(read) or None
 
 
-def _mount_points(container: Container) -> frozenset[str]:
-    """Files and folders that are in the writable layer only because something is mounted there."""
-    return _OURS | {point.destination for point in container.record.mounts}
+def without_ours(found: Sequence[Change]) -> list[Change]:
+    """``found`` without the files that the engine mounts on, and what changed only by them."""
+    paths = [change.path for change in found if change.path not in _OURS]
+    folders = {os.path.dirname(change.path) for change in found if change.path in _OURS}
+    return [
+        change
+        for change in found
+        if change.path not in _OURS
+        and not (
+            change.path in folders
+            and change.kind == "C"
+            and not any(path.startswith(f"{change.path}/") for path in paths)
+        )
+    ]
 
 
 async def export(services: Services, container: Container) -> AsyncIterator[bytes]:

@@ -100,9 +100,8 @@ def _keep(services: Services, container: Container, keep: bool) -> None:
     container.record = replace(container.record, host=host)
 
 
-async def kill(services: Services, container: Container, signal_name: str | None) -> None:
+async def kill(services: Services, container: Container, number: int) -> None:
     """``POST /containers/{id}/kill``; raises Conflict when it does not run."""
-    number = parse_signal(signal_name or "SIGKILL")
     if container.state.status == "restarting" and end.cancel_restart(services, container):
         return
     wanted = container.record.config.stop_signal
@@ -133,6 +132,9 @@ async def _send(services: Services, container: Container, number: int, *, by_use
     services.publish(container, "kill", {"signal": str(int(number))})
     if container.state.status == "paused" and by_user:
         await asyncio.to_thread(_set_frozen, services, container, False)
+        if container.state.status == "paused":
+            services.set_state(container, container.state.to("running"))
+            services.publish(container, "unpause")
 
 
 def _has_ended(error: WherryError) -> bool:

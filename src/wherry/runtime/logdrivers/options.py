@@ -96,6 +96,8 @@ def validate(driver: str, options: Mapping[str, str]) -> None:
         raise InvalidParameter(
             f'error looking up logging plugin {driver}: plugin "{driver}" not found'
         )
+    if driver == "none":  # takes any option: a file of several services names them once for all
+        return
     for name in options:
         if name not in known and name not in _BUFFERING:
             raise InvalidParameter(f"unknown log opt '{name}' for {driver} log driver")
