@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
@@ -18,7 +19,21 @@ class DockerProtocol(web.RequestHandler):
     all that follows is kept until the connection is taken over.
     """
 
-    __slots__ = ()
+    __slots__ = ("_upgrading",)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin a connection."""
+        self._upgrading = False
+        super().connection_made(transport)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The client sends no more; whether it may still receive.
+
+        One that gives its whole input with the request has said all it has to say, and waits for
+        the output. The end of its input is seen again by whoever takes the connection over.
+        """
+        super().eof_received()
+        return self._upgrading
 
     def data_received(self, data: bytes) -> None:
         """Receive from the transport."""
@@ -26,6 +41,7 @@ class DockerProtocol(web.RequestHandler):
             head, blank, rest = data.partition(b"\r\n\r\n")
             if blank and (match := _UPGRADE.search(head + b"\r\n")):
                 before, after = head[: match.start()], head[match.end() - 2 :]
+                self._upgrading = True
                 data = before + b"\r\nUpgrade: websocket" + after + blank + rest
         super().data_received(data)
 

@@ -102,9 +102,11 @@ class Engine:
             undo.callback(db.close)
             services = await _services(config, db, undo)
             await adopt(services)
+            engine = cls(services, db, lock)
+            engine.execs.adopt()
             undo.pop_all()
         services.spawn(keep_copy(db), "copying the state store")
-        return cls(services, db, lock)
+        return engine
 
     @classmethod
     @contextlib.asynccontextmanager

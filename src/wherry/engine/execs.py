@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from wherry.engine import detach, ids
-from wherry.engine.config.codec import decode
+from wherry.engine.config.codec import decode, encode
 from wherry.engine.config.exec import ExecConfig
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.services import Services
@@ -20,8 +18,6 @@ from wherry.errors import Conflict, InvalidParameter, NotFound, Unavailable, Whe
 from wherry.runtime.bundle import StartFailed
 from wherry.runtime.client import AttachRequest, Shim
 
-_AFTER_STREAMS = 0.1
-"""Seconds between the end of an exec's streams and its own, at most."""
 _KEPT = 1024
 """Ended execs that can still be inspected."""
 
@@ -37,8 +33,6 @@ class Exec:
     started: bool = False
     running: bool = False
     exit_code: int | None = None
-    attached: bool = False
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Execs:
@@ -131,6 +125,7 @@ class Execs:
                 attach=attach,
                 stdin=config.attach_stdin and attach is not None,
                 seccomp=not config.privileged,
+                note=encode(config),
             )
         except StartFailed as error:
             self._ended(entry, error.exit_code if error.exit_code != 125 else 126)
@@ -138,8 +133,25 @@ class Execs:
         except WherryError:
             self._ended(entry, 126)
             raise
-        entry.running, entry.attached = True, attach is not None
+        entry.running = True
         self._services.spawn(self._watch(entry, shim), f"watching exec {exec_id}")
+
+    def adopt(self) -> None:
+        """Know the execs that a former engine started and that the shims remember."""
+        for container in self._services:
+            shim = container.shim
+            for exec_id, found in shim.execs.items() if shim is not None else ():
+                if shim is None or found["note"] is None:  # a health check of the former engine
+                    continue
+                config = decode(ExecConfig, found["note"])
+                entry = Exec(exec_id, container, config, found["pid"], started=True)
+                self._execs[exec_id] = entry
+                if found["exit"] is not None:
+                    entry.exit_code = found["exit"]["code"]
+                    continue
+                entry.running = True
+                container.execs.append(exec_id)
+                self._services.spawn(self._watch(entry, shim), f"watching exec {exec_id}")
 
     def _attach(self, entry: Exec, sock: socket.socket, initial: bytes) -> AttachRequest:
         config = entry.config
@@ -198,8 +210,9 @@ class Execs:
         self._ended(entry, status.code)
 
     def _ended(self, entry: Exec, code: int) -> None:
+        if entry.exit_code is not None:
+            return
         entry.running, entry.exit_code = False, code
-        entry.ended.set()
         if entry.id in entry.container.execs:
             entry.container.execs.remove(entry.id)
         self._publish(entry, "exec_die", code)
@@ -207,14 +220,14 @@ class Execs:
     async def inspect(self, exec_id: str) -> dict[str, Any]:
         """What is known of it.
 
-        A client that was attached asks right after the streams' end, which comes a moment before
-        the process's: for that moment it is waited.
+        A client that was attached asks right after the streams' end. The shim has told of the
+        process's end before that, though perhaps nobody had time to take note of it.
         """
         entry = self._get(exec_id)
-        if entry.running and entry.attached:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_AFTER_STREAMS):
-                    await entry.ended.wait()
+        if entry.running and entry.container.shim is not None:
+            status = entry.container.shim.exec_status(exec_id)
+            if status is not None:
+                self._ended(entry, status.code)
         config = entry.config
         words = config.cmd or ("",)
         described: dict[str, Any] = {

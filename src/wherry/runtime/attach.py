@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from wherry.runtime.backlog import Backlog
 from wherry.runtime.loop import READ, WRITE, Loop
 
-_HIGH_WATER = 1 << 20
 _CHUNK = 1 << 16
 STREAMS = {"stdout": 1, "stderr": 2}
 
@@ -60,10 +59,11 @@ class KeyFilter:
 
 
 class Client:
-    """Sends output with a bounded buffer and reads input.
+    """Sends output, through a bounded ``backlog``, and reads input.
 
     ``on_input(data)`` gets input; ``on_input_end(detached)`` comes once, when the client has
-    sent its last byte or its detach keys. ``on_room`` comes when a full buffer has room again.
+    sent its last byte or its detach keys. ``on_room`` comes when a full backlog has room again,
+    and at the end.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class Client:
         on_input: Callable[[bytes], None],
         on_input_end: Callable[[bool], None],
         on_room: Callable[[], None],
+        backlog: Backlog,
     ) -> None:
         self.options = options
         self.ended = False
@@ -81,8 +82,7 @@ class Client:
         self._loop = loop
         self._sock = sock
         self._keys = KeyFilter(options.detach_keys)
-        self._pending: deque[bytes] = deque()
-        self._pending_size = 0
+        self._backlog = backlog
         self._finishing = False
         self._reading = False
         self._on_input = on_input
@@ -92,8 +92,13 @@ class Client:
 
     @property
     def full(self) -> bool:
-        """Whether the buffer is beyond its bound."""
-        return self._pending_size >= _HIGH_WATER
+        """Whether the backlog is beyond its bound."""
+        return self._backlog.full
+
+    @property
+    def flushing(self) -> bool:
+        """Whether it only stays until it has taken the rest."""
+        return self._finishing and not self.ended
 
     def begin(self) -> None:
         """Start to read; input that came with the request goes first."""
@@ -143,7 +148,7 @@ class Client:
             return
         if self.options.framed:
             data = struct.pack("!BxxxI", STREAMS[stream], len(data)) + data
-        if not self._pending:
+        if not self._backlog:
             try:
                 written = self._sock.send(data, socket.MSG_NOSIGNAL)
             except BlockingIOError:
@@ -156,26 +161,21 @@ class Client:
             if not data:
                 return
             self._loop.watch(self._sock.fileno(), WRITE, self._writable)
-        self._pending.append(data)
-        self._pending_size += len(data)
+        self._backlog.append(data)
 
     def _writable(self) -> None:
         was_full = self.full
         try:
-            while self._pending:
-                written = self._sock.send(self._pending[0], socket.MSG_NOSIGNAL)
+            while data := self._backlog.first():
+                written = self._sock.send(data, socket.MSG_NOSIGNAL)
                 self.sent += written
-                self._pending_size -= written
-                if written < len(self._pending[0]):
-                    self._pending[0] = self._pending[0][written:]
-                else:
-                    self._pending.popleft()
+                self._backlog.taken(written)
         except BlockingIOError:
             pass
         except OSError:
             self.drop()
             return
-        if not self._pending:
+        if not self._backlog:
             self._loop.unwatch(self._sock.fileno(), WRITE)
             if self._finishing:
                 self._close()
@@ -191,7 +191,7 @@ class Client:
         if self._reading:
             self._reading = False
             self._loop.unwatch(self._sock.fileno(), READ)
-        if not self._pending:
+        if not self._backlog:
             self._close()
 
     def drop(self) -> None:
@@ -200,16 +200,13 @@ class Client:
             return
         if self._reading:
             self._on_input_end(False)
-        was_full = self.full
         self._close()
-        if was_full:
-            self._on_room()
 
     def _close(self) -> None:
         self.ended = True
-        self._pending.clear()
-        self._pending_size = 0
+        self._backlog.close()
         self._loop.unwatch(self._sock.fileno())
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
         self._sock.close()
+        self._on_room()

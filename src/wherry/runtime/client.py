@@ -79,6 +79,8 @@ class Shim:
         self.shim_pid = 0
         self.state = ""
         self.warnings: list[str] = []
+        self.execs: dict[str, Message] = {}
+        """Execs at the time of `connect`, by id: ``pid``, ``note`` and ``exit`` (or None)."""
         self.on_event: EventHandler | None = None
         """Called with each event: ``oom``, ``detach`` (with ``exec_id`` for an exec)."""
         self._loop.add_reader(stream.fileno(), self._readable)
@@ -108,7 +110,8 @@ class Shim:
         self.state, self.warnings = view["state"], view["warnings"]
         if view["exit"] is not None and not self._exit.done():
             self._exit.set_result(_exit_status(view["exit"]))
-        for exec_id, entry in view["execs"].items():
+        self.execs = view["execs"]
+        for exec_id, entry in self.execs.items():
             if entry["exit"] is not None:
                 self._exec_exit(exec_id).set_result(_exit_status(entry["exit"]))
 
@@ -224,11 +227,13 @@ class Shim:
         attach: AttachRequest | None = None,
         stdin: bool | None = None,
         seccomp: bool = True,
+        note: Any = None,
     ) -> int:
         """Start one more process (an OCI process object); the result is its pid on the host.
 
         ``stdin`` tells whether its stdin stays open (default: as the client wants).
-        ``seccomp=False`` leaves the container's filter out. Raises `StartFailed`.
+        ``seccomp=False`` leaves the container's filter out. ``note``, as JSON, is found in
+        `execs` by whoever takes the shim over later. Raises `StartFailed`.
         """
         self._exec_exit(exec_id)
         wanted = stdin if stdin is not None else bool(attach and attach.stdin)
@@ -246,6 +251,7 @@ class Shim:
                     tty=tty,
                     stdin=wanted,
                     seccomp=seccomp,
+                    note=note,
                     attach=attach.options() if attach else None,
                 )
             except BaseException:
@@ -262,6 +268,12 @@ class Shim:
         status = await asyncio.shield(self._exec_exit(exec_id))
         self._exec_exits.pop(exec_id, None)
         return status
+
+    def exec_status(self, exec_id: str) -> ExitStatus | None:
+        """How an exec ended, None as long as that has not been told."""
+        future = self._exec_exits.get(exec_id)
+        ended = future is not None and future.done() and future.exception() is None
+        return future.result() if future is not None and ended else None
 
     def _exec_exit(self, exec_id: str) -> asyncio.Future[ExitStatus]:
         if exec_id not in self._exec_exits:

@@ -39,12 +39,20 @@ _EXEC_PATIENCE = 2.0
 """Seconds that an ended exec's leftover children may go on holding its output."""
 
 
+_ENDED_EXECS = 16
+"""Ended execs that are kept for a daemon that comes later and asks."""
+
+
 @dataclass(slots=True)
 class _Exec:
+    """``note`` is the daemon's own, given back to the next daemon."""
+
     pid: int
     pidfd: int
     stdio: Stdio
+    note: Any = None
     status: ExitStatus | None = None
+    told: bool = False
 
 
 class Shim:
@@ -130,6 +138,7 @@ class Shim:
             stdin_open=container["open_stdin"],
             stdin_once=container["stdin_once"],
             log=self._log,
+            directory=container["directory"],
             on_detach=lambda: self._event("detach"),
         )
         for sock, options in self._waiting:
@@ -152,6 +161,7 @@ class Shim:
             "execs": {
                 exec_id: {
                     "pid": entry.pid,
+                    "note": entry.note,
                     "exit": None if entry.status is None else _status_view(entry.status),
                 }
                 for exec_id, entry in self._execs.items()
@@ -169,7 +179,7 @@ class Shim:
             self._control.unlisten()
         connection.answer(request, result)
         if request["op"] == "delete":
-            self._end()
+            self._leave()
 
     def on_state(self, request: Message, fds: list[int]) -> Message:
         """Everything about the container and its execs."""
@@ -242,12 +252,12 @@ class Shim:
             patient=True,
             on_detach=lambda: self._event("detach", exec_id=exec_id),
         )
-        self._execs[exec_id] = _Exec(started.pid, started.pidfd, stdio)
+        self._execs[exec_id] = _Exec(started.pid, started.pidfd, stdio, request.get("note"))
         self._loop.watch(started.pidfd, READ, lambda: self._exec_ended(exec_id))
         return started.pid, stdio
 
     def on_delete(self, request: Message, fds: list[int]) -> None:
-        """Take everything away; the process ends after the answer."""
+        """Take everything away; the process ends after the answer, and its clients' last bytes."""
         if self._status is None and self._state != "failed":
             self._cgroup.kill()
             spawn.kill(self._spawned.pid)
@@ -323,10 +333,17 @@ class Shim:
 
         def drained() -> None:
             entry.status = status
-            if self._event("exec_exit", exec_id=exec_id, **_status_view(status)):
-                del self._execs[exec_id]
+            entry.told = self._event("exec_exit", exec_id=exec_id, **_status_view(status))
+            self._forget_execs()
 
         entry.stdio.drain(_EXEC_PATIENCE, drained)
+
+    def _forget_execs(self) -> None:
+        """Let ended execs go that somebody has heard of: at once, or when there are many."""
+        told = [exec_id for exec_id, entry in self._execs.items() if entry.told]
+        kept = [exec_id for exec_id in told if self._execs[exec_id].note is not None]
+        for exec_id in {*told} - {*kept[-_ENDED_EXECS:]}:
+            del self._execs[exec_id]
 
     def _remove_cgroup(self) -> None:
         if self._oom_watch is not None:
@@ -335,6 +352,20 @@ class Shim:
             self._oom_watch = None
         self._backend.clean()
         self._cgroup.remove()
+
+    def _leave(self) -> None:
+        """End as soon as every client has what the container wrote."""
+        self._control.close()
+        open_ = [self._stdio, *(entry.stdio for entry in self._execs.values())]
+        flushing = [stdio for stdio in open_ if stdio is not None and stdio.flushing]
+
+        def flushed() -> None:
+            if not any(stdio.flushing for stdio in flushing):
+                self._end()
+
+        for stdio in flushing:
+            stdio.flush(flushed)
+        flushed()
 
     def _end(self) -> NoReturn:
         self._control.close()

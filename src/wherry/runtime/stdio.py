@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from wherry.runtime import rootbuild
 from wherry.runtime.attach import AttachOptions, Client
+from wherry.runtime.backlog import Backlog
 from wherry.runtime.logdrivers.driver import LogDriver
 from wherry.runtime.logdrivers.lines import LineCutter
 from wherry.runtime.loop import READ, WRITE, Loop
@@ -17,15 +18,23 @@ from wherry.runtime.loop import READ, WRITE, Loop
 _CHUNK = 1 << 16
 _INPUT_HIGH_WATER = 1 << 18
 _PATIENCE = 5.0
-"""Seconds that a client with a full buffer may take nothing at all before it is dropped."""
+"""Seconds that a client with a full backlog may take nothing at all before it is dropped."""
+_FLUSH_PATIENCE = 600.0
+"""The same for a client of a container that has ended: it holds nothing but this process."""
+_LATE_EXIT = 1.0
+"""Seconds that an exec's process may live on after its output has ended, until clients hear."""
 
 
 class Stdio:
     """Copies output to the log and to every client, and the clients' input to the process.
 
-    A client that reads slowly slows the output down; one that has stopped reading is dropped
-    after a while, so that it cannot hold the container. ``patient`` (exec, which has one client
-    and no log) waits for ever instead.
+    What a client has not taken yet waits in its `Backlog`, with a file in ``directory``, so that
+    a slow client slows nobody down. One with a full backlog is waited for as long as it takes
+    something; one that has stopped reading is then dropped, so that it cannot hold the container.
+    ``patient`` (exec, which has one client and no log) keeps little and waits for ever instead.
+
+    The clients' streams end after ``drained`` was called: whoever saw the end of a stream can
+    then ask for the exit status.
     """
 
     def __init__(
@@ -38,6 +47,7 @@ class Stdio:
         stdin_once: bool,
         log: LogDriver | None,
         patient: bool = False,
+        directory: str = "",
         on_detach: Callable[[], object] = lambda: None,
     ) -> None:
         self._loop = loop
@@ -45,6 +55,7 @@ class Stdio:
         self._stdin_once = stdin_once
         self._log = log
         self._patient = patient
+        self._directory = directory
         self._on_detach = on_detach
         self._clients: list[Client] = []
         self._input: deque[bytes] = deque()
@@ -52,6 +63,7 @@ class Stdio:
         self._input_closing = False
         self._held = False
         self._on_drained: Callable[[], None] | None = None
+        self._on_flushed: Callable[[], None] = lambda: None
         self._outputs: dict[int, str] = {}
         self._stdin = -1
         if tty:
@@ -110,11 +122,17 @@ class Stdio:
             self._all_ended()
 
     def _all_ended(self) -> None:
-        for client in self._clients:
-            client.finish()
         if self._on_drained:
             drained, self._on_drained = self._on_drained, None
             drained()
+        elif self._patient:  # the process is about to end, unless it is about to be a server
+            self._loop.later(_LATE_EXIT, self._finish_clients)
+            return
+        self._finish_clients()
+
+    def _finish_clients(self) -> None:
+        for client in self._clients:
+            client.finish()
 
     def _hold(self) -> None:
         if self._held:
@@ -142,6 +160,8 @@ class Stdio:
         if self._held and not self._crowded():
             self._held = False
             self._watch_outputs()
+        if not self.flushing:
+            self._on_flushed()
 
     def _forget_ended(self) -> None:
         self._clients = [client for client in self._clients if not client.ended]
@@ -155,7 +175,8 @@ class Stdio:
         def input_ended(detached: bool) -> None:
             self._input_ended(client, detached)
 
-        client = Client(self._loop, sock, options, self._feed, input_ended, self._room)
+        backlog = Backlog(self._directory)
+        client = Client(self._loop, sock, options, self._feed, input_ended, self._room, backlog)
         self._clients.append(client)
         client.begin()
         if not self._outputs:
@@ -229,8 +250,8 @@ class Stdio:
     def drain(self, patience: float | None, drained: Callable[[], None]) -> None:
         """The process has ended: call ``drained`` when its output has, or after ``patience`` s."""
         if not self._outputs:
-            self._all_ended()
             drained()
+            self._finish_clients()
             return
         self._on_drained = drained
         if patience is not None:
@@ -240,6 +261,23 @@ class Stdio:
         for fd in list(self._outputs):
             if fd in self._outputs:
                 self._output_ended(fd)
+
+    @property
+    def flushing(self) -> bool:
+        """Whether any client has still to take what the process wrote."""
+        return any(client.flushing for client in self._clients)
+
+    def flush(self, flushed: Callable[[], None]) -> None:
+        """Call ``flushed`` when clients have gone; those that take nothing for long are dropped."""
+        self._on_flushed = flushed
+        self._await_progress({})
+
+    def _await_progress(self, before: dict[int, int]) -> None:
+        for client in list(self._clients):
+            if client.sent == before.get(id(client)):
+                client.drop()
+        now = {id(client): client.sent for client in self._clients}
+        self._loop.later(_FLUSH_PATIENCE, lambda: self._await_progress(now))
 
     def close(self) -> None:
         """Let go of everything, clients included."""

@@ -237,7 +237,10 @@ def test_exec_refuses(engine: Daemon) -> None:
 # --- hijacked streams over the bare socket
 
 
-def hijack(engine: Daemon, path: str, body: bytes = b"", early: bytes = b"") -> socket.socket:
+def hijack(
+    engine: Daemon, path: str, body: bytes = b"", early: bytes = b"", *, end: bool = False
+) -> socket.socket:
+    """A connection past its 101; ``early`` is sent right behind the request, ``end`` after it."""
     sock = socket.socket(socket.AF_UNIX)
     sock.settimeout(20)
     sock.connect(engine.socket)
@@ -246,6 +249,8 @@ def hijack(engine: Daemon, path: str, body: bytes = b"", early: bytes = b"") -> 
         b"POST " + path.encode() + b" HTTP/1.1\r\nHost: e\r\nConnection: Upgrade\r\n"
         b"Upgrade: tcp\r\n" + kind + b"Content-Length: %d\r\n\r\n" % len(body) + body + early
     )
+    if end:
+        sock.shutdown(socket.SHUT_WR)
     head = b""
     while not head.endswith(b"\r\n\r\n"):
         byte = sock.recv(1)
@@ -318,6 +323,35 @@ def test_exec_stdin_half_close(engine: Daemon) -> None:
             sock.shutdown(socket.SHUT_WR)
             assert demultiplex(read_all(sock)) == [(1, b"through")]
         assert ask(engine, "GET", f"/exec/{made}/json").data["ExitCode"] == 0
+
+
+def test_input_that_ends_before_the_answer_begins(engine: Daemon) -> None:
+    with container(engine) as container_id:
+        body = json.dumps({"Detach": False, "Tty": False}).encode()
+        for _ in range(8):
+            made = make_exec(engine, container_id, "cat", AttachStdin=True)
+            with hijack(engine, f"/exec/{made}/start", body, b"all at once", end=True) as sock:
+                assert demultiplex(read_all(sock)) == [(1, b"all at once")]
+
+
+def test_the_exit_code_is_known_when_the_output_has_ended(engine: Daemon) -> None:
+    with container(engine) as container_id:
+        for code in range(8):
+            made = make_exec(engine, container_id, "sh", "-c", f"echo x; exit {code}")
+            run_exec(engine, made)
+            view = ask(engine, "GET", f"/exec/{made}/json").data
+            assert (view["Running"], view["ExitCode"]) == (False, code)
+
+
+def test_a_client_that_does_not_read_holds_nobody(engine: Daemon) -> None:
+    script = "i=0; while [ $i -lt 6 ]; do head -c 1000000 /dev/zero; i=$((i+1)); done"
+    with container(engine, "sh", "-c", script, start=False) as one:
+        path = f"/containers/{one}/attach?stream=1&stdout=1"
+        with hijack(engine, path) as idle, hijack(engine, path) as reader:
+            ask(engine, "POST", f"/containers/{one}/start")
+            assert len(b"".join(part for _, part in demultiplex(read_all(reader)))) == 6_000_000
+            assert wait(engine, one) == 0
+            assert len(b"".join(part for _, part in demultiplex(read_all(idle)))) == 6_000_000
 
 
 # --- images

@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +169,54 @@ def test_a_killed_shim_of_another_runtime_leaves_no_mount(engine: Daemon) -> Non
     assert folder not in Path("/proc/self/mountinfo").read_text()
     assert engine.request("DELETE", f"/containers/{made}")[0] == 204
     settled(engine)
+
+
+def test_execs_and_health_outlive_the_daemon(engine: Daemon) -> None:
+    check = {"Test": ["CMD-SHELL", "echo fine"], "Interval": 50_000_000}
+    body = {"Image": "busybox", "Cmd": ["sleep", "600"], "Healthcheck": check}
+    made = engine.json("POST", "/containers/create", body)["Id"]
+    engine.json("POST", f"/containers/{made}/start")
+
+    def execute(script: str) -> str:
+        body = {"Cmd": ["sh", "-c", script], "User": "0"}
+        exec_id: str = engine.json("POST", f"/containers/{made}/exec", body)["Id"]
+        engine.json("POST", f"/exec/{exec_id}/start", {"Detach": True})
+        return exec_id
+
+    def view(exec_id: str) -> dict[str, Any]:
+        shown: dict[str, Any] = engine.json("GET", f"/exec/{exec_id}/json")
+        return shown
+
+    def health() -> dict[str, Any]:
+        shown: dict[str, Any] = engine.json("GET", f"/containers/{made}/json")["State"]["Health"]
+        return shown
+
+    ended, meanwhile = execute("exit 5"), execute("while [ ! -e /end ]; do sleep 0.1; done; exit 7")
+    until(lambda: not view(ended)["Running"])
+    until(lambda: len(health()["Log"]) == 5)
+    pid = view(meanwhile)["Pid"]
+    engine.kill()
+    engine.start()
+    assert health()["Status"] == "healthy"
+    assert len(health()["Log"]) == 5
+    assert view(ended)["ExitCode"] == 5
+    shown = view(meanwhile)
+    assert (shown["Running"], shown["ExitCode"], shown["Pid"]) == (True, None, pid)
+    assert shown["ProcessConfig"]["arguments"][0] == "-c"
+    assert meanwhile in engine.json("GET", f"/containers/{made}/json")["ExecIDs"]
+    execute("touch /end")
+    until(lambda: not view(meanwhile)["Running"])
+    assert view(meanwhile)["ExitCode"] == 7
+    engine.request("DELETE", f"/containers/{made}?force=1")
+    settled(engine)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition."""
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_a_dead_launcher_is_replaced(engine: Daemon) -> None:

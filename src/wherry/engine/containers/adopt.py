@@ -24,8 +24,8 @@ async def adopt(services: Services) -> None:
     What belongs to no container goes away, unless the store had to be repaired: then it may be a
     container's whose record is lost. Raises KernelError for what cannot be repaired.
     """
-    for record, state in services.store.all():
-        services.add(Container(record, state))
+    for record, state, checked in services.store.all():
+        services.add(Container(record, state, health=checked))
     if services.repaired:
         await asyncio.to_thread(lost.mark, services)
     kept = lost.identities(services)
@@ -96,7 +96,7 @@ def _take(services: Services, container: Container, shim: Shim) -> None:
         last_capability=services.facts.last_capability,
     )
     end.watch(services, container, shim)
-    health.begin(services, container)
+    health.begin(services, container, again=True)
 
 
 async def _finish_removal(services: Services, container: Container) -> None:

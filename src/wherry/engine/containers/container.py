@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Any
 
+from wherry.engine.containers.healthstate import Health
 from wherry.engine.containers.record import Record
 from wherry.engine.containers.state import State
 from wherry.engine.spec.build import SpecInput
@@ -30,7 +31,7 @@ class Container:
     restarting: asyncio.Task[None] | None = None
     cleanup: asyncio.Task[None] | None = None
     health_task: asyncio.Task[None] | None = None
-    health: dict[str, Any] | None = None
+    health: Health | None = None
     pending: list[AttachRequest] = field(default_factory=list)
     execs: list[str] = field(default_factory=list)
     spec: SpecInput | None = None

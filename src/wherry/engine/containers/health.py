@@ -8,71 +8,21 @@ import secrets
 import socket
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
 
 from wherry.engine.config.container import ContainerConfig, HealthConfig
 from wherry.engine.containers.container import Container
+from wherry.engine.containers.healthstate import Health, Result
 from wherry.engine.containers.services import Services
 from wherry.engine.spec.build import process
-from wherry.engine.timestamps import SECOND, rfc3339
+from wherry.engine.timestamps import SECOND
 from wherry.errors import WherryError
 from wherry.runtime.client import AttachRequest, Shim
-
-Status = Literal["none", "starting", "healthy", "unhealthy"]
 
 _INTERVAL = 30 * SECOND
 _TIMEOUT = 30 * SECOND
 _START_INTERVAL = 5 * SECOND
 _RETRIES = 3
-_KEPT = 5
 _LONGEST_OUTPUT = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One check; times are nanoseconds since 1970."""
-
-    start: int
-    end: int
-    code: int
-    output: str
-
-    def view(self) -> dict[str, Any]:
-        """An entry of ``Health.Log``."""
-        return {
-            "Start": rfc3339(self.start),
-            "End": rfc3339(self.end),
-            "ExitCode": self.code,
-            "Output": self.output,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """What the checks so far say."""
-
-    status: Status = "starting"
-    streak: int = 0
-    results: tuple[Result, ...] = ()
-
-    def after(self, result: Result, retries: int, *, starting: bool) -> Health:
-        """The health after one more result; failures count nothing while ``starting``."""
-        results = (*self.results, result)[-_KEPT:]
-        if result.code == 0:
-            return Health("healthy", 0, results)
-        if self.status == "starting" and starting:
-            return replace(self, results=results)
-        streak = self.streak + 1
-        return Health("unhealthy" if streak >= retries else self.status, streak, results)
-
-    def view(self) -> dict[str, Any]:
-        """``State.Health`` of inspect."""
-        return {
-            "Status": self.status,
-            "FailingStreak": self.streak,
-            "Log": [result.view() for result in self.results],
-        }
 
 
 def command(config: ContainerConfig) -> Sequence[str]:
@@ -86,12 +36,16 @@ def command(config: ContainerConfig) -> Sequence[str]:
     return (*(config.shell or ("/bin/sh", "-c")), *test[1:])
 
 
-def begin(services: Services, container: Container) -> None:
-    """Check a container's health from now on, if it has a check."""
+def begin(services: Services, container: Container, *, again: bool = False) -> None:
+    """Check a container's health from now on, if it has a check.
+
+    ``again``: it was checked before, by an engine that is gone; what that found still counts.
+    """
     if not command(container.record.config):
         container.health = None
         return
-    container.health = Health().view()
+    if container.health is None or not again:
+        services.set_health(container, Health())
     container.health_task = services.spawn(
         _check_on(services, container), f"checking the health of {container.id}"
     )
@@ -109,7 +63,7 @@ async def _check_on(services: Services, container: Container) -> None:
     wanted = config.healthcheck or HealthConfig()
     retries = wanted.retries or _RETRIES
     begun = container.state.started
-    health = Health()
+    health = container.health or Health()
     while (shim := container.shim) is not None:
         starting = time.time_ns() < begun + wanted.start_period
         interval = wanted.interval or _INTERVAL
@@ -123,7 +77,7 @@ async def _check_on(services: Services, container: Container) -> None:
             return
         starting = result.start < begun + wanted.start_period
         before, health = health.status, health.after(result, retries, starting=starting)
-        container.health = health.view()
+        services.set_health(container, health)
         if health.status != before:
             services.publish(container, f"health_status: {health.status}")
 

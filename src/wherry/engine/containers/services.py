@@ -12,6 +12,7 @@ from typing import Any
 from wherry.engine import ids
 from wherry.engine.config.limits import HostFacts
 from wherry.engine.containers.container import Container
+from wherry.engine.containers.healthstate import Health
 from wherry.engine.containers.record import RANGES, Record
 from wherry.engine.containers.state import State
 from wherry.engine.containers.store import ContainerStore
@@ -89,6 +90,11 @@ class Services:
         """Change a container's state, durably."""
         self.store.save_state(container.id, state)
         container.state = state
+
+    def set_health(self, container: Container, health: Health) -> None:
+        """Change what is known of a container's health, durably."""
+        self.store.save_health(container.id, health)
+        container.health = health
 
     def set_record(self, container: Container, record: Record) -> None:
         """Change a container's record, durably."""

@@ -6,6 +6,7 @@ import json
 from contextlib import AbstractContextManager
 from sqlite3 import Connection
 
+from wherry.engine.containers.healthstate import Health
 from wherry.engine.containers.record import Record
 from wherry.engine.containers.state import State
 from wherry.storage.statedb import StateDB
@@ -14,6 +15,7 @@ MIGRATIONS = (
     """CREATE TABLE containers (
         id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, record TEXT NOT NULL, state TEXT NOT NULL
     )""",
+    "ALTER TABLE containers ADD COLUMN health TEXT",
 )
 
 
@@ -28,18 +30,22 @@ class ContainerStore:
         """Several changes, of other rooms too, that hold together or not at all."""
         return self._db.transaction()
 
-    def all(self) -> list[tuple[Record, State]]:
+    def all(self) -> list[tuple[Record, State, Health | None]]:
         """Every container that is kept."""
         return [
-            (Record.from_json(json.loads(row["record"])), State.from_json(json.loads(row["state"])))
-            for row in self._db.query("SELECT record, state FROM containers")
+            (
+                Record.from_json(json.loads(row["record"])),
+                State.from_json(json.loads(row["state"])),
+                Health.from_json(json.loads(row["health"])) if row["health"] else None,
+            )
+            for row in self._db.query("SELECT record, state, health FROM containers")
         ]
 
     def insert(self, record: Record, state: State) -> None:
         """Keep a new container."""
         with self._db.transaction() as db:
             db.execute(
-                "INSERT INTO containers VALUES (?, ?, ?, ?)",
+                "INSERT INTO containers (id, name, record, state) VALUES (?, ?, ?, ?)",
                 (record.id, record.name, json.dumps(record.to_json()), json.dumps(state.to_json())),
             )
 
@@ -57,6 +63,14 @@ class ContainerStore:
             db.execute(
                 "UPDATE containers SET state = ? WHERE id = ?",
                 (json.dumps(state.to_json()), container_id),
+            )
+
+    def save_health(self, container_id: str, health: Health) -> None:
+        """Keep what health checks have found."""
+        with self._db.transaction() as db:
+            db.execute(
+                "UPDATE containers SET health = ? WHERE id = ?",
+                (json.dumps(health.to_json()), container_id),
             )
 
     def delete(self, container_id: str) -> None:

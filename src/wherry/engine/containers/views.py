@@ -22,7 +22,7 @@ def inspect_view(services: Services, container: Container) -> dict[str, Any]:
     directory = services.directory(record.id)
     state = container.state.view()
     if container.health is not None:
-        state["Health"] = container.health
+        state["Health"] = container.health.view()
     driver = services.layers.driver
     return {
         "Id": record.id,
@@ -80,7 +80,7 @@ def row_view(services: Services, container: Container) -> dict[str, Any]:
 
 def health_status(container: Container) -> str:
     """``starting``, ``healthy``, ``unhealthy``, or "" without a health check."""
-    return str(container.health["Status"]) if container.health is not None else ""
+    return container.health.status if container.health is not None else ""
 
 
 def shown_image(services: Services, container: Container) -> str:
