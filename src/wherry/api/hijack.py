@@ -1,4 +1,4 @@
-"""Taking a client's connection over, for attach and exec.
+"""Taking a client's connection over, for attach, exec and gRPC.
 
 The answer's head is written, aiohttp lets go of the connection without shutting it down, and the
 bare socket goes on to whoever owns the container's streams (in the end: to the shim). What the
@@ -85,8 +85,11 @@ class Hijack:
         elif (transport := self._call.request.transport) is not None:
             transport.resume_reading()
 
-    async def take(self, content_type: str) -> Taken:
-        """Send the head of the answer and take the connection; raises ConnectionError."""
+    async def take(self, content_type: str, protocol: str = "tcp") -> Taken:
+        """Send the head of the answer and take the connection; raises ConnectionError.
+
+        ``protocol`` is what is spoken from now on.
+        """
         request = self._call.request
         transport = request.transport
         if transport is None:
@@ -95,7 +98,7 @@ class Hijack:
         sock = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
         sock.setblocking(False)
         self._taken = sock
-        await asyncio.get_running_loop().sock_sendall(sock, self._head(content_type))
+        await asyncio.get_running_loop().sock_sendall(sock, self._head(content_type, protocol))
         transport.abort()  # closes aiohttp's descriptor; ours keeps the connection open
         return Taken(sock.dup(), self._tail.data)
 
@@ -113,10 +116,10 @@ class Hijack:
         """What the handler returns after ``take``."""
         return Hijacked(101 if self.upgrades else 200)
 
-    def _head(self, content_type: str) -> bytes:
+    def _head(self, content_type: str, protocol: str) -> bytes:
         lines = [f"Content-Type: {content_type}"]
         if self.upgrades:
-            lines = ["HTTP/1.1 101 UPGRADED", *lines, "Connection: Upgrade", "Upgrade: tcp"]
+            lines = ["HTTP/1.1 101 UPGRADED", *lines, "Connection: Upgrade", f"Upgrade: {protocol}"]
         else:
             lines = ["HTTP/1.1 200 OK", *lines]
         lines += [f"{name}: {value}" for name, value in self._call.common_headers.items()]

@@ -1,4 +1,4 @@
-"""aiohttp's HTTP protocol, taught Docker's ``Upgrade: tcp``."""
+"""aiohttp's HTTP protocol, taught Docker's ``Upgrade: tcp`` and ``h2c``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-_UPGRADE = re.compile(rb"\r\nUpgrade:[ \t]*tcp[ \t]*\r\n", re.IGNORECASE)
+_UPGRADE = re.compile(rb"\r\nUpgrade:[ \t]*(?:tcp|h2c)[ \t]*\r\n", re.IGNORECASE)
 
 
 class DockerProtocol(web.RequestHandler):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -21,6 +21,7 @@ class CommandFailed(WherryError):
 
     def __init__(self, command: str, code: int) -> None:
         super().__init__(f"The command '{command}' returned a non-zero code: {code}")
+        self.command = command
         self.code = code
 
 
@@ -144,3 +145,15 @@ class Backend(Protocol):
 
     async def tag(self, image: str, reference: str) -> str:
         """Give an image a name; returns the name in full, as the user sees it."""
+
+    async def push(self, reference: str, emit: Emit, *, credentials: Credentials) -> None:
+        """Send the image of that name to its registry."""
+
+    def archive(
+        self, config: bytes, layers: Sequence[str], names: Sequence[str]
+    ) -> Iterator[bytes]:
+        """An image as ``docker save`` writes it; it need not be in the store."""
+
+    @property
+    def host_gateway(self) -> str:
+        """The address that ``host-gateway`` stands for, empty when there is none."""

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import asdict, dataclass
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from wherry.build import fetch, solver
 from wherry.build.backend import Backend, Emit
@@ -96,19 +96,19 @@ class Builder:
         """
         output = Output(emit, quiet=request.quiet)
         async with AsyncExitStack() as resources:
-            context = await self._context(body, remote, resources)
+            context = await self.open_context(body, remote, resources)
             name, dockerfile_tree = request.dockerfile, context
             if isinstance(context, fetch.RemoteFile):  # a lone Dockerfile
                 content, name = await asyncio.to_thread(_read, context, context.path), "Dockerfile"
                 tree: Tree = EmptyTree()
             else:
                 name, content = await asyncio.to_thread(
-                    _find_dockerfile, dockerfile_tree, request.dockerfile
+                    find_dockerfile, dockerfile_tree, request.dockerfile
                 )
-                await asyncio.to_thread(_ignore, context, name)
+                await asyncio.to_thread(apply_ignore, context, name)
                 tree = context
             dockerfile = parse(content, name)
-            _check_syntax(dockerfile)
+            check_syntax(dockerfile)
             if request.check:
                 _report(lint(dockerfile, request.arguments), dockerfile, output)
                 return None
@@ -144,7 +144,13 @@ class Builder:
             return solved.base
         return await asyncio.to_thread(self._backend.create_image, solved.config, solved.base)
 
-    async def _context(self, body: BinaryIO | None, remote: str, resources: AsyncExitStack) -> Tree:
+    async def open_context(
+        self, body: IO[bytes] | None, remote: str, resources: AsyncExitStack
+    ) -> Tree:
+        """A context from an archive or an address; a lone file when that leads to one.
+
+        Its files are removed when ``resources`` close. Raises InvalidParameter and Unavailable.
+        """
         directory = self._backend.directory
         if not remote or remote == "client-session":
             if body is None:
@@ -233,7 +239,7 @@ def _record(step: Step) -> CacheRecord:
     )
 
 
-def _find_dockerfile(tree: Tree, wanted: str) -> tuple[str, bytes]:
+def find_dockerfile(tree: Tree, wanted: str) -> tuple[str, bytes]:
     """Its name and content; ``dockerfile`` is tried when none was named."""
     names = [wanted] if wanted else [DEFAULT_DOCKERFILE, DEFAULT_DOCKERFILE.lower()]
     for name in names:
@@ -254,17 +260,16 @@ def _read(tree: Tree, path: str) -> bytes:
         return file.read(_MAX_DOCKERFILE + 1)
 
 
-def _ignore(tree: Tree, dockerfile: str) -> None:
-    """Apply the file's own ignore file, or that of the context.
+def apply_ignore(tree: Tree, dockerfile: str) -> None:
+    """Apply the file's own ignore file, or that of the context. Raises InvalidParameter.
 
     A client has filtered already; contexts from elsewhere come whole.
     """
     if not isinstance(tree, SpooledTree):
         return
     for name in (f"{dockerfile}.dockerignore", ".dockerignore"):
-        entry = tree.entry(name)
-        if entry is not None and entry.kind is Kind.FILE and entry.size <= _MAX_DOCKERFILE:
-            patterns = read_patterns(_read(tree, name).decode("utf-8", "surrogateescape"))
+        patterns = ignore_patterns(tree, name)
+        if patterns is not None:
             try:
                 tree.exclude(patterns)
             except (BadPattern, ValueError) as error:
@@ -272,8 +277,19 @@ def _ignore(tree: Tree, dockerfile: str) -> None:
             return
 
 
-def _check_syntax(dockerfile: Dockerfile) -> None:
-    """Other front ends than Dockerfiles are programs in images; those are not run."""
+def ignore_patterns(tree: Tree, name: str) -> tuple[str, ...] | None:
+    """The patterns of an ignore file; None when there is no such file."""
+    entry = tree.entry(name)
+    if entry is None or entry.kind is not Kind.FILE or entry.size > _MAX_DOCKERFILE:
+        return None
+    return tuple(read_patterns(_read(tree, name).decode("utf-8", "surrogateescape")))
+
+
+def check_syntax(dockerfile: Dockerfile) -> None:
+    """Raise InvalidParameter for another front end than a Dockerfile's.
+
+    Those are programs in images, and are not run.
+    """
     syntax = dockerfile.directives.syntax.partition(" ")[0]
     name = syntax.rpartition("/")[2].partition(":")[0].partition("@")[0]
     if syntax and not name.startswith("dockerfile"):

@@ -57,7 +57,7 @@ def compression(head: bytes) -> str:
     return next((name for magic, name in _MAGIC.items() if head.startswith(magic)), "")
 
 
-def decompressed(stream: BinaryIO) -> IO[bytes]:
+def decompressed(stream: IO[bytes]) -> IO[bytes]:
     """``stream`` without its compression, whichever it has."""
     buffered = io.BufferedReader(_Raw(stream), _CHUNK)
     match compression(buffered.peek(6)[:6]):
@@ -74,7 +74,7 @@ def decompressed(stream: BinaryIO) -> IO[bytes]:
     return buffered
 
 
-def copy_decompressed(source: BinaryIO, destination: IO[bytes], limit: int) -> int:
+def copy_decompressed(source: IO[bytes], destination: IO[bytes], limit: int) -> int:
     """Copy; returns the number of bytes. Raises InvalidParameter beyond ``limit`` bytes."""
     total = 0
     try:
@@ -280,7 +280,7 @@ class _Slice(io.RawIOBase):
 class _Raw(io.RawIOBase):
     """Any object with ``read`` as a raw stream."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
 
     def readable(self) -> bool:

@@ -36,6 +36,7 @@ from wherry.engine.images import Images
 from wherry.engine.spec.build import RANGE_SIZE, SpecInput, build
 from wherry.errors import InvalidParameter, NotFound
 from wherry.images import reference
+from wherry.images.archive import ArchivedImage, archive
 from wherry.images.manifest import Platform as ImagePlatform
 from wherry.network import requests
 from wherry.runtime.bundle import Bundle, LogConfig
@@ -97,6 +98,25 @@ class BuildEngine:
         await asyncio.to_thread(self._services.images.tag, image, target, "build")
         self._services.events.publish("image", "tag", image, {"name": target.familiar})
         return target.familiar
+
+    async def push(self, name: str, emit: Emit, *, credentials: Credentials) -> None:
+        """Send the image of that name to its registry."""
+        target = reference.parse(name).tagged()
+        auth = await credentials(target.domain)
+        await self._images.push(target.name, target.tag or "", auth=auth, emit=emit)
+
+    def archive(
+        self, config: bytes, layers: Sequence[str], names: Sequence[str]
+    ) -> Iterator[bytes]:
+        """An image as ``docker save`` writes it; it need not be in the store."""
+        sizes = tuple((layer, self._layers.get(layer).tar_size) for layer in layers)
+        tags = tuple(reference.parse(name).tagged() for name in names)
+        return archive([ArchivedImage(config, sizes, tags)], self._layers.tar)
+
+    @property
+    def host_gateway(self) -> str:
+        """The address that ``host-gateway`` stands for, empty when there is none."""
+        return ""
 
     # Layers ------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wherry.build.backend import Emit
 from wherry.build.builder import Builder, CacheRecord
@@ -19,6 +19,9 @@ from wherry.engine.images import Images
 from wherry.engine.timestamps import SECOND, parse_moment
 from wherry.storage.statedb import StateDB
 
+if TYPE_CHECKING:
+    from wherry.build.buildkit.service import BuildKit
+
 View = dict[str, Any]
 PRUNE_FILTERS = frozenset(
     ("id", "parent", "type", "description", "inuse", "shared", "private", "until", "unused-for")
@@ -30,7 +33,18 @@ class Builds:
 
     def __init__(self, services: Services, images: Images, db: StateDB) -> None:
         self._services = services
-        self._builder = Builder(BuildEngine(services, images), db)
+        self._backend = BuildEngine(services, images)
+        self._builder = Builder(self._backend, db)
+        self._buildkit: BuildKit | None = None
+
+    @property
+    def buildkit(self) -> BuildKit:
+        """BuildKit's API over the same builder."""
+        if self._buildkit is None:
+            from wherry.build.buildkit.service import BuildKit  # gRPC is 20 MB of memory
+
+            self._buildkit = BuildKit(self._builder, self._backend)
+        return self._buildkit
 
     async def build(
         self,

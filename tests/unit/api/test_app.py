@@ -31,7 +31,7 @@ async def test_ping_tells_what_the_daemon_is(tmp_path: Path) -> None:
         head, _, body = (await get(server.path, "/_ping")).partition(b"\r\n\r\n")
         assert body == b"OK"
         assert b"Swarm: inactive" in head
-        assert b"Builder-Version: 1" in head
+        assert b"Builder-Version: 2" in head
         assert b"Cache-Control: no-cache, no-store, must-revalidate" in head
         head, _, body = (await get(server.path, "/_ping", "HEAD")).partition(b"\r\n\r\n")
         assert (status(head), body) == (200, b"")

@@ -7,6 +7,7 @@ from wherry.api.routes import (
     archive,
     audit,
     build,
+    buildkit,
     containers,
     distribution,
     exec,
@@ -29,6 +30,7 @@ ALL: tuple[Route, ...] = (
     *volumes.ROUTES,
     *distribution.ROUTES,
     *build.ROUTES,
+    *buildkit.ROUTES,
     *audit.ROUTES,
     *swarm.ROUTES,
 )

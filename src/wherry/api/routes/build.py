@@ -14,6 +14,7 @@ from wherry.api.call import Call
 from wherry.api.progress import Emit, stream_progress
 from wherry.api.replies import reply
 from wherry.api.router import Route
+from wherry.api.routes import buildkit
 from wherry.build.backend import CommandFailed, Resources
 from wherry.build.errors import SyntaxProblem
 from wherry.build.platforms import parse_platform
@@ -21,11 +22,14 @@ from wherry.build.request import BuildRequest, credentials_in, secrets_in
 from wherry.errors import InvalidParameter
 from wherry.images import reference
 
+_BUILDKIT = "2"
 _EPOCH = "SOURCE_DATE_EPOCH"
 
 
 async def build(call: Call) -> web.StreamResponse:
     """``docker build``: the context is the body, or at ``remote``."""
+    if call.text("version") == _BUILDKIT:
+        return await buildkit.build(call)
     request = build_request(call)
     remote = call.text("remote")
     body = call.body() if call.has_body else None
@@ -52,9 +56,7 @@ def build_request(call: Call) -> BuildRequest:
     """The query and headers of ``POST /build``. Raises InvalidParameter."""
     version = call.text("version")
     if version not in ("", "1"):
-        raise InvalidParameter(
-            f"invalid build version {version!r}: this route serves version 1 (DOCKER_BUILDKIT=0)"
-        )
+        raise InvalidParameter(f"invalid version: {version}")
     if call.text("outputs") not in ("", "[]", "null"):
         raise InvalidParameter("custom outputs are not offered by this route")
     arguments = _arguments(call)

@@ -46,11 +46,6 @@ async def plugins_not_offered(call: Call) -> web.StreamResponse:
     raise NotImplementedHere("Wherry has no managed plugins; drivers are Python entry points")
 
 
-async def no_sessions(call: Call) -> web.StreamResponse:
-    """BuildKit's own protocols: clients fall back to ``POST /build``."""
-    raise NotFound("page not found")
-
-
 ROUTES = (
     *(
         Route(method, path, no_manager)
@@ -76,6 +71,4 @@ ROUTES = (
     Route("POST", "/plugins/{name}/set", no_plugin),
     Route("POST", "/plugins/{name}/upgrade", no_plugin),
     Route("DELETE", "/plugins/{name}", no_plugin),
-    Route("POST", "/session", no_sessions),
-    Route("POST", "/grpc", no_sessions),
 )

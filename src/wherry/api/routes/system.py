@@ -13,7 +13,7 @@ from wherry.engine.timestamps import parse_unix
 from wherry.errors import InvalidParameter
 
 _PING_HEADERS = {
-    "Builder-Version": "1",
+    "Builder-Version": "2",
     "Swarm": "inactive",
     "Cache-Control": "no-cache, no-store, must-revalidate",
     "Pragma": "no-cache",
