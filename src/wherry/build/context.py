@@ -14,7 +14,7 @@ import shutil
 import tarfile
 import zlib
 from collections.abc import Iterable
-from typing import IO, BinaryIO, Self
+from typing import IO, Self
 
 import zstandard
 from isal import igzip
