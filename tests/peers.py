@@ -31,3 +31,10 @@ def compose_v2() -> Path:
             fresh.chmod(0o755)
             fresh.rename(target)
     return target
+
+
+def docker_20() -> str:
+    """Debian's docker client, which has a BuildKit client built in."""
+    found = "/usr/bin/docker"
+    assert Path(found).exists(), "docker.io is missing: contrib/system-packages test"
+    return found

@@ -282,6 +282,12 @@ def _condition(text: str) -> Any:
     if found is None:
         raise GRPCError(Status.INVALID_ARGUMENT, f"failed to parse filter {text!r}")
     field, operator, value = found["field"], found["operator"], found["value"] or ""
+    try:
+        pattern = re.compile(value if operator == "~=" else "")
+    except re.error as error:
+        raise GRPCError(
+            Status.INVALID_ARGUMENT, f"failed to parse filter {text!r}: {error}"
+        ) from None
 
     def fits(record: CacheRecord) -> bool:
         actual = _field(record, field)
@@ -291,7 +297,7 @@ def _condition(text: str) -> Any:
             case "!=":
                 return actual != value
             case "~=":
-                return re.search(value, actual) is not None
+                return pattern.search(actual) is not None
         return bool(actual)
 
     return fits

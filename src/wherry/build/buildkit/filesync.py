@@ -261,7 +261,7 @@ async def send_tree(session: Session, exporter: int, tree: Tree) -> None:
         async with call as stream:
             await stream.send_request()
             files: dict[int, str] = {}
-            for number, (path, entry) in enumerate(_entries(tree)):
+            for number, (path, entry) in enumerate(entries(tree)):
                 if entry.kind is Kind.FILE:
                     files[number] = path
                 await stream.send_message(
@@ -275,7 +275,8 @@ async def send_tree(session: Session, exporter: int, tree: Tree) -> None:
         raise Unavailable(f"the client went away: {error}") from None
 
 
-def _entries(tree: Tree) -> Iterator[tuple[str, Entry]]:
+def entries(tree: Tree) -> Iterator[tuple[str, Entry]]:
+    """All files of a tree, each directory before what is in it."""
     for path in walk(tree, ""):
         entry = tree.entry(path)
         if entry is not None:

@@ -1,0 +1,272 @@
+# ruff: noqa: E501  (Dockerfiles read better in single lines)
+"""Building with BuildKit's clients, unmodified: Docker 20.10's own and the one in Compose v2."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.daemon import Daemon
+from tests.e2e.test_build import EXPECTED, FILES
+from tests.images import busybox_archive, debian_archive
+from tests.peers import compose_v2, docker_20
+
+pytestmark = [pytest.mark.root, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Daemon]:
+    with Daemon() as daemon:
+        daemon.docker("load", "-i", str(busybox_archive()))
+        daemon.docker("load", "-i", str(debian_archive()))
+        yield daemon
+
+
+def run(
+    engine: Daemon,
+    *command: str,
+    check: bool = True,
+    input: bytes | None = None,
+    **environment: str,
+) -> str:
+    """What a client prints on both its streams."""
+    done = subprocess.run(
+        command,
+        env=engine.client_environment() | {"DOCKER_BUILDKIT": "1"} | environment,
+        input=input,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=300,
+    )
+    text = done.stdout.decode(errors="replace")
+    assert not check or done.returncode == 0, text
+    assert check or done.returncode != 0, text
+    return text
+
+
+def build(
+    engine: Daemon, dockerfile: str, *flags: str, check: bool = True, **environment: str
+) -> str:
+    """What Docker 20.10 prints when it builds from a Dockerfile alone."""
+    command = (docker_20(), "build", "--progress", "plain", *flags, "-")
+    return run(engine, *command, input=dockerfile.encode(), check=check, **environment)
+
+
+def compose(engine: Daemon, folder: Path, services: object, *words: str, check: bool = True) -> str:
+    file = folder / "compose.yaml"
+    file.write_text(json.dumps({"name": "bk", "services": services}))
+    command = (str(compose_v2()), "--progress", "plain", "-f", str(file), *words)
+    return run(engine, *command, check=check)
+
+
+def test_dockerfiles_of_all_kinds(engine: Daemon, tmp_path: Path) -> None:
+    run(engine, docker_20(), "build", "-q", "-t", "onbuild_base", str(FILES / "onbuild-base"))
+    services = {
+        name: {"image": f"bk-{name}", "build": {"context": str(FILES / name)}} for name in EXPECTED
+    }
+    compose(engine, tmp_path, services, "build")
+    found = {name: engine.docker("run", "--rm", f"bk-{name}").stdout for name in EXPECTED}
+    assert found == EXPECTED
+    for name in EXPECTED:
+        again = run(engine, docker_20(), "build", "--progress", "plain", str(FILES / name))
+        steps = re.findall(r"^#(\d+) \[.*\] (?:RUN|COPY|ADD|WORKDIR)", again, re.MULTILINE)
+        assert all(f"#{step} CACHED" in again for step in steps), again
+
+
+def test_progress_is_told_by_vertex(engine: Daemon) -> None:
+    output = build(
+        engine,
+        "FROM busybox AS base\nRUN echo to-be-seen\nFROM base\nENV A=b\nRUN true\n",
+        *("-t", "told", "--no-cache"),
+    )
+    for line in (
+        "[internal] load build definition from Dockerfile",
+        "[base 1/2] FROM busybox AS base",
+        "[base 2/2] RUN echo to-be-seen",
+        "[stage-1 2/2] RUN true",
+        "exporting to image",
+        "naming to docker.io/library/told:latest",
+    ):
+        assert re.search(rf"^#\d+ {re.escape(line)}", output, re.MULTILINE), (line, output)
+    assert re.search(r"^#\d+ [\d.]+ to-be-seen$", output, re.MULTILINE), output
+    image = re.search(r"writing image (sha256:\w+)", output)
+    assert image
+    assert engine.docker("image", "inspect", "-f", "{{.Id}}", "told").stdout.strip() == image[1]
+    quiet = build(engine, "FROM busybox\nRUN true\n", "-q").strip()
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}", quiet)
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "message"),
+    [
+        ("FROM busybox\nRUN echo seen; exit 7", 'process "/bin/sh -c echo seen; exit 7" did not complete successfully: exit code: 7'),
+        ("FROM busybox\nRUNN x", "dockerfile parse error on line 2: unknown instruction: RUNN (did you mean RUN?)"),
+        ("FROM busybox\nCOPY nope /", "nope"),
+        ("FROM busybox\nRUN --mount=type=secret,id=none,required=true true", "secret none: not found"),
+        ("FROM busybox\nRUN --mount=type=ssh,required=true true", "no SSH key default was forwarded"),
+    ],
+)  # fmt: skip
+def test_failures(engine: Daemon, tmp_path: Path, dockerfile: str, message: str) -> None:
+    assert message in build(engine, dockerfile, check=False)
+    (tmp_path / "Dockerfile").write_text(dockerfile)
+    failed = compose(engine, tmp_path, {"x": {"build": str(tmp_path)}}, "build", check=False)
+    assert f"failed to solve: {message}" in failed or message in failed
+
+
+def test_secrets_and_agents_of_the_session(engine: Daemon, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("hush-hush")
+    agent = subprocess.Popen(
+        ["ssh-agent", "-D", "-a", str(tmp_path / "agent")], stdout=subprocess.DEVNULL
+    )
+    try:
+        _generate_key(tmp_path)
+        output = build(
+            engine,
+            "FROM debian\n"
+            "RUN --mount=type=secret,id=word cat /run/secrets/word; stat -c %a /run/secrets/word\n"
+            "RUN --mount=type=secret,id=word,env=WORD echo $WORD | rev\n"
+            """RUN --mount=type=ssh perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new($ENV{SSH_AUTH_SOCK}) or die $!; syswrite($s, pack("NC", 1, 11)); while (sysread($s, $c, 4096)) { $b .= $c; last if $b =~ /wherry-\\w+/ } print "$&\\n"'\n"""
+            "RUN ls -A /run\n",
+            *("--no-cache", "-t", "bk-secret"),
+            *("--secret", f"id=word,src={tmp_path}/secret", "--ssh", "default"),
+            SSH_AUTH_SOCK=str(tmp_path / "agent"),
+        )
+    finally:
+        agent.terminate()
+        agent.wait(10)
+    assert re.search(r"^#\d+ [\d.]+ hush-hush400$", output, re.MULTILINE), output
+    assert re.search(r"^#\d+ [\d.]+ hsuh-hsuh$", output, re.MULTILINE), output
+    assert re.search(r"^#\d+ [\d.]+ wherry-test$", output, re.MULTILINE), output
+    assert "hush" not in engine.docker("history", "--no-trunc", "bk-secret").stdout
+    assert "secrets" not in engine.docker("run", "--rm", "bk-secret", "ls", "/run").stdout
+
+
+def _generate_key(folder: Path) -> None:
+    """A key in the agent at ``folder/agent``, which may still be starting."""
+    key = str(folder / "key")
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "wherry-test", "-f", key], check=True
+    )
+    environment = os.environ | {"SSH_AUTH_SOCK": str(folder / "agent")}
+    deadline = time.monotonic() + 30
+    while subprocess.run(["ssh-add", "-q", key], env=environment, capture_output=True).returncode:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_results_go_to_the_client(engine: Daemon, tmp_path: Path) -> None:
+    dockerfile = (
+        "FROM scratch\nCOPY --chmod=640 <<big /dir/big.txt\n"
+        + "line\n" * 20_000
+        + "big\nCOPY <<small /a\nx\nsmall\n"
+    )
+    build(engine, dockerfile, "-o", str(tmp_path / "out"))
+    assert (tmp_path / "out/dir/big.txt").read_text() == "line\n" * 20_000
+    assert (tmp_path / "out/dir/big.txt").stat().st_mode & 0o777 == 0o640
+    build(engine, dockerfile, "-o", f"type=tar,dest={tmp_path}/out.tar")
+    with tarfile.open(tmp_path / "out.tar") as archive:
+        assert archive.getnames() == ["a", "dir", "dir/big.txt"]
+    before = engine.docker("images", "-aq").stdout
+    assert engine.docker("images", "-aq").stdout == before
+
+
+def test_contexts_are_filtered_by_the_client(engine: Daemon, tmp_path: Path) -> None:
+    (tmp_path / ".dockerignore").write_text("*\n!keep\n!sub/*.txt\n")
+    (tmp_path / "sub").mkdir()
+    for name in ("keep", "drop", "sub/a.txt", "sub/b.bin"):
+        (tmp_path / name).write_text(name)
+    os.symlink("keep", tmp_path / "sub/link.txt")
+    os.chmod(tmp_path / "keep", 0o751)
+    (tmp_path / "other").write_text(
+        "FROM busybox\nCOPY . /all\nRUN cd /all; find . -type f -o -type l | sort; stat -c %a keep\n"
+    )
+    output = run(
+        engine, docker_20(), "build", "--progress", "plain", "--no-cache",
+        "-f", str(tmp_path / "other"), str(tmp_path),
+    )  # fmt: skip
+    said = re.findall(r"^#\d+ [\d.]+ (.*)$", output, re.MULTILINE)
+    assert said[-4:] == ["./keep", "./sub/a.txt", "./sub/link.txt", "751"], output
+
+
+def test_an_archive_as_context(engine: Daemon, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nCOPY word /\nRUN cat /word\n")
+    (tmp_path / "word").write_text("from-the-archive\n")
+    packed = subprocess.run(["tar", "-cz", "-C", str(tmp_path), "."], stdout=-1, check=True).stdout
+    output = run(engine, docker_20(), "build", "--progress", "plain", "-", input=packed)
+    assert re.search(r"^#\d+ [\d.]+ from-the-archive$", output, re.MULTILINE), output
+
+
+def test_compose_up_builds_first(engine: Daemon, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(
+        "FROM busybox AS first\nARG WORD\nRUN echo $WORD > /word\nCMD cat /word\n"
+        "FROM first\nRUN false\n"
+    )
+    service = {
+        "build": {
+            "context": str(tmp_path),
+            "target": "first",
+            "args": {"WORD": "told"},
+            "labels": {"made.by": "compose"},
+        }
+    }
+    try:
+        output = compose(
+            engine, tmp_path, {"web": service}, "up", "--build", "--exit-code-from", "web"
+        )
+        assert re.search(r"web-1\s+\| told", output), output
+        labels = engine.docker("image", "inspect", "-f", "{{json .Config.Labels}}", "bk-web").stdout
+        assert json.loads(labels)["made.by"] == "compose"
+    finally:
+        compose(engine, tmp_path, {"web": service}, "down")
+
+
+def test_builds_go_on_together_and_stop_when_told(engine: Daemon) -> None:
+    client = subprocess.Popen(
+        [docker_20(), "build", "--progress", "plain", "--no-cache", "-"],
+        env=engine.client_environment() | {"DOCKER_BUILDKIT": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert client.stdin and client.stdout
+    client.stdin.write(b"FROM busybox\nRUN echo begun; sleep 600\n")
+    client.stdin.close()
+    watchdog = threading.Timer(120, client.kill)
+    watchdog.start()
+    for line in client.stdout:
+        if line.rstrip().endswith(b" begun"):
+            break
+    assert "seen" in build(engine, "FROM busybox\nRUN echo seen\n", "--no-cache")
+    client.terminate()
+    client.wait(60)
+    watchdog.cancel()
+    roots = engine.data_root / "roots" / "overlay"
+    deadline = time.monotonic() + 60
+    while any(roots.iterdir()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_usage_and_prune(engine: Daemon) -> None:
+    build(engine, "FROM busybox\nRUN dd if=/dev/zero of=/big bs=1M count=3 2>/dev/null\n")
+    usage = engine.json("GET", "/system/df?type=build-cache")["BuildCache"]
+    assert any(record["Size"] >= 3 << 20 for record in usage)
+    pruned = run(engine, docker_20(), "builder", "prune", "-af")
+    assert "Total reclaimed space" in pruned
+    assert engine.json("GET", "/system/df?type=build-cache")["BuildCache"] == []
+
+
+def test_other_engines_memory_is_not_spent() -> None:
+    """gRPC is imported with the first request of a BuildKit client."""
+    code = "import sys, wherry.engine.engine, wherry.api.routes; print('grpclib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], stdout=-1, check=True).stdout == b"False\n"
