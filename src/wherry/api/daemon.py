@@ -14,11 +14,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from wherry import __version__
 from wherry.api import journal, pidfile
 from wherry.api.options import load, usage
 from wherry.api.serve import Address, Listeners, TLSFiles, parse_address
 from wherry.api.settings import engine_config
-from wherry.errors import InvalidParameter, WherryError
+from wherry.errors import InvalidParameter, KernelError, WherryError
+from wherry.linux import probe
 
 log = logging.getLogger("wherry.daemon")
 
@@ -32,6 +34,9 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     try:
         options = load(arguments)
+        if options["version"]:
+            print(f"Wherry version {__version__}")
+            return 0
         addresses, tls = listening(options)
         config = engine_config(options)
     except WherryError as error:
@@ -44,7 +49,10 @@ def main(arguments: Sequence[str]) -> int:
             "the engine needs root to make containers: run it as root (sudo wherry daemon)"
         )
     journal.start("debug" if options["debug"] else options["log-level"], options["log-format"])
+    if options["selinux-enabled"] and not probe.selinux():
+        log.warning("SELinux was asked for and cannot be enabled: this host does not have it")
     try:
+        _adjust_oom_score(options["oom-score-adjust"])
         pidfile.write(options["pidfile"])
         try:
             asyncio.run(_run(arguments, options, config, addresses, tls))
@@ -125,6 +133,21 @@ def _reload(engine: Any, arguments: Sequence[str]) -> None:
     journal.set_level("debug" if options["debug"] else options["log-level"])
     engine.reload(config)
     log.info("Reloaded configuration")
+
+
+def _adjust_oom_score(score: int) -> None:
+    """How soon the kernel ends the daemon when memory is short, proc_pid_oom_score_adj(5).
+
+    Raises KernelError, for one where CAP_SYS_RESOURCE is missing.
+    """
+    if score == 0:
+        return
+    path = "/proc/self/oom_score_adj"
+    try:
+        with open(path, "w", encoding="ascii") as file:
+            file.write(str(score))
+    except OSError as error:
+        raise KernelError("set oom-score-adjust", path, error.errno or 0) from error
 
 
 def _give_back_memory() -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from wherry.errors import InvalidParameter
 
-Kind = Literal["text", "flag", "number", "list", "map", "objects", "ulimits"]
+Kind = Literal["text", "flag", "number", "list", "map", "nested", "objects", "ulimits"]
 DEFAULT_CONFIG_FILE = "/etc/wherry/daemon.json"
 _BOOLEANS = {
     **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
@@ -39,10 +39,10 @@ def _option(
 OPTIONS: tuple[Option, ...] = (
     _option("add-runtime", "objects", "Register an additional OCI runtime: NAME=PATH", "runtimes"),
     _option("bip", "text", "Address and network of the default bridge (CIDR)"),
+    _option("bip6", "text", "IPv6 address and network of the default bridge (CIDR)"),
     _option("bridge", "text", 'Existing bridge for containers; "none" disables', short="b"),
     _option("cgroup-parent", "text", "Parent cgroup for all containers"),
     _option("config-file", "text", "Configuration file", "", default=DEFAULT_CONFIG_FILE),
-    _option("containerd", "text", "Accepted and not used: Wherry has its own runtime"),
     _option("data-root", "text", "Root directory of persistent state", default="/var/lib/wherry"),
     _option("debug", "flag", "Log more", short="D", default=False),
     _option("default-address-pool", "objects", "Pool for networks: base=CIDR,size=BITS",
@@ -53,7 +53,8 @@ OPTIONS: tuple[Option, ...] = (
     _option("default-gateway-v6", "text", "Default gateway of the default bridge (IPv6)"),
     _option("default-ipc-mode", "text", "Default IPC mode: shareable or private",
             default="private"),
-    _option("default-network-opt", "map", "Default network options", "default-network-opts"),
+    _option("default-network-opt", "nested", "Default options of new networks:"
+            " DRIVER=OPTION=VALUE", "default-network-opts"),
     _option("default-registry", "text", "Registry of names without a host (Wherry's own)"),
     _option("default-runtime", "text", "Default OCI runtime", default="wherry"),
     _option("default-shm-size", "text", "Default size of /dev/shm", default="64MiB"),
@@ -61,7 +62,7 @@ OPTIONS: tuple[Option, ...] = (
     _option("dns", "list", "DNS servers"),
     _option("dns-opt", "list", "DNS options", "dns-opts"),
     _option("dns-search", "list", "DNS search domains"),
-    _option("exec-opt", "list", "Runtime execution options", "exec-opts"),
+    _option("exec-opt", "list", "Runtime options: native.cgroupdriver=cgroupfs", "exec-opts"),
     _option("exec-root", "text", "Root directory of run-time state", default="/run/wherry"),
     _option("experimental", "flag", "Enable experimental features", default=False),
     _option("feature", "map", "Enable features: NAME=BOOL", "features"),
@@ -75,7 +76,7 @@ OPTIONS: tuple[Option, ...] = (
     _option("https-proxy", "text", "Proxy for HTTPS registries"),
     _option("icc", "flag", "Let containers on the default bridge talk", default=True),
     _option("init", "flag", "Run an init in every container", default=False),
-    _option("init-path", "text", "Accepted and not used: the init is built in"),
+    _option("init-path", "text", "Program to use as the init instead of the built-in one"),
     _option("insecure-registry", "list", "Registries without TLS", "insecure-registries"),
     _option("ip", "text", "Default address for published ports", default="0.0.0.0"),
     _option("ip-forward", "flag", "Enable IP forwarding", default=True),
@@ -84,7 +85,7 @@ OPTIONS: tuple[Option, ...] = (
     _option("iptables", "flag", "Set firewall rules", default=True),
     _option("ipv6", "flag", "IPv6 on the default bridge", default=False),
     _option("label", "list", "Labels of the daemon: KEY=VALUE", "labels"),
-    _option("live-restore", "flag", "Accepted: containers always outlive the daemon",
+    _option("live-restore", "flag", "Leave containers running when the daemon ends",
             default=True),
     _option("log-driver", "text", "Default log driver", default="json-file"),
     _option("log-format", "text", "Format of the daemon's log: text or json", default="text"),
@@ -98,12 +99,12 @@ OPTIONS: tuple[Option, ...] = (
     _option("no-proxy", "text", "Hosts reached without a proxy"),
     _option("oom-score-adjust", "number", "oom_score_adj of the daemon", default=0),
     _option("pidfile", "text", "PID file", short="p", default="/run/wherry.pid"),
-    _option("raw-logs", "flag", "Accepted: logs have no colours", default=False),
+    _option("raw-logs", "flag", "Log without colours, which Wherry does always", default=False),
     _option("registry-mirror", "list", "Mirrors of the default registry", "registry-mirrors"),
     _option("seccomp-profile", "text", "Default seccomp profile, or unconfined"),
     _option("selinux-enabled", "flag", "Enable SELinux labels", default=False),
-    _option("shutdown-timeout", "number", "Seconds until the daemon gives up waiting",
-            default=15),
+    _option("shutdown-timeout", "number", "Seconds that containers have to end, when they end with"
+            " the daemon; -1 for ever", default=15),
     _option("storage-driver", "text", "Storage driver", short="s"),
     _option("storage-opt", "list", "Options of the storage driver", "storage-opts"),
     _option("tls", "flag", "Use TLS on TCP; implied by --tlsverify", default=False),
@@ -111,11 +112,42 @@ OPTIONS: tuple[Option, ...] = (
     _option("tlscert", "text", "The daemon's certificate"),
     _option("tlskey", "text", "The daemon's key"),
     _option("tlsverify", "flag", "Use TLS and ask clients for a certificate", default=False),
-    _option("userland-proxy", "flag", "Accepted: the kernel forwards ports", default=True),
-    _option("userns-remap", "text", "Accepted: each container has its own user namespace;"
-            ' "host" turns it off'),
+    _option("userland-proxy", "flag", "No difference: the kernel forwards published ports, one"
+            " relay serves loopback", default=True),
+    _option("userns-remap", "text", 'Each container has ids of its own ("default"); "host" turns'
+            " that off"),
     _option("validate", "flag", "Check the configuration and exit", "", default=False),
+    _option("version", "flag", "Print the version and exit", "", short="v", default=False),
 )  # fmt: skip
+
+_NO_CONTAINERD = "Wherry runs containers by itself, without containerd"
+_NO_SWARM = "Wherry has no swarm mode"
+REFUSED: Mapping[str, str] = {
+    "allow-direct-routing": "a container's address is never reachable past its published ports;"
+    ' give a network the option "com.docker.network.bridge.gateway_mode_ipv4=routed"',
+    "authorization-plugins": "Wherry has no authorization plugins; use TLS client certificates",
+    "cdi-spec-dirs": "Wherry does not read CDI specifications; use --device",
+    "containerd": _NO_CONTAINERD,
+    "containerd-namespace": _NO_CONTAINERD,
+    "containerd-plugins-namespace": _NO_CONTAINERD,
+    "cpu-rt-period": "Wherry does not share real-time scheduling out; set it in the cgroup parent",
+    "cpu-rt-runtime": "Wherry does not share real-time scheduling out; set it in the cgroup parent",
+    "cri-containerd": _NO_CONTAINERD,
+    "ip-forward-no-drop": "Wherry never drops what other programs forward",
+    "metrics-addr": "Wherry's daemon has no metrics address; use GET /containers/ID/stats",
+    "network-control-plane-mtu": _NO_SWARM,
+    "node-generic-resources": _NO_SWARM,
+    "rootless": "Wherry's daemon needs root",
+    "swarm-default-advertise-addr": _NO_SWARM,
+    "userland-proxy-path": "the relay for loopback is built in",
+}
+"""Keys of dockerd for what does not exist here, and why."""
+_REFUSED_FLAGS = {
+    **{key: key for key in REFUSED},
+    "authorization-plugin": "authorization-plugins",
+    "cdi-spec-dir": "cdi-spec-dirs",
+    "node-generic-resource": "node-generic-resources",
+}
 
 _BY_FLAG = {option.flag: option for option in OPTIONS}
 _BY_SHORT = {option.short: option for option in OPTIONS if option.short}
@@ -155,6 +187,8 @@ def _recognise(word: str) -> tuple[Option, str | None]:
         name, equals, text = word[2:].partition("=")
         if name in _BY_FLAG:
             return _BY_FLAG[name], text if equals else None
+        if name in _REFUSED_FLAGS:
+            raise InvalidParameter(f"--{name}: {REFUSED[_REFUSED_FLAGS[name]]}")
         raise InvalidParameter(f"unknown flag: --{name}")
     if word.startswith("-") and word[1:2] in _BY_SHORT:
         rest = word[2:].removeprefix("=")
@@ -189,6 +223,14 @@ def _convert(option: Option, text: str, before: Any) -> Any:
         raise InvalidParameter(f'invalid argument "{text}" for "--{option.flag}": not KEY=VALUE')
     if option.kind == "objects":
         return {**(before or {}), key: {"path": value}}
+    if option.kind == "nested":
+        name, equals, value = value.partition("=")
+        if not equals:
+            raise InvalidParameter(
+                f'invalid argument "{text}" for "--{option.flag}": not {key}=OPTION=VALUE'
+            )
+        known = before or {}
+        return {**known, key: {**known.get(key, {}), name: value}}
     return {**(before or {}), key: _ulimit(key, value) if option.kind == "ulimits" else value}
 
 
@@ -233,7 +275,11 @@ def merge(flags: Mapping[str, Any], file: Mapping[str, Any], path: str) -> dict[
     Raises InvalidParameter for keys that are not known, of the wrong type, or given twice.
     """
     where = f"unable to configure the daemon with file {path}"
-    unknown = sorted(key for key in file if key not in _BY_KEY and key not in _FILE_ONLY)
+    for key, value in file.items():
+        if key in REFUSED and value:
+            raise InvalidParameter(f"{where}: {key}: {REFUSED[key]}")
+    known = {*_BY_KEY, *_FILE_ONLY, *REFUSED}
+    unknown = sorted(key for key in file if key not in known)
     if unknown:
         raise InvalidParameter(
             f"{where}: the following directives don't match any configuration option:"
@@ -242,7 +288,7 @@ def merge(flags: Mapping[str, Any], file: Mapping[str, Any], path: str) -> dict[
     both = [
         f"{key}: (from flag: {_shown(flags[option.flag])}, from file: {_shown(file[key])})"
         for key, option in _BY_KEY.items()
-        if key in file and option.flag in flags and option.kind not in ("map", "ulimits")
+        if key in file and option.flag in flags and option.kind not in ("map", "nested", "ulimits")
     ]
     if both:
         raise InvalidParameter(
@@ -276,7 +322,7 @@ def _empty(kind: Kind) -> Any:
 def _checked(option: Option, value: Any, where: str) -> Any:
     types: dict[Kind, tuple[type, ...]] = {
         "text": (str,), "flag": (bool,), "number": (int,), "list": (list,), "map": (dict,),
-        "ulimits": (dict,), "objects": (dict, list),
+        "nested": (dict,), "ulimits": (dict,), "objects": (dict, list),
     }  # fmt: skip
     expected = types[option.kind]
     if option.key == "host-gateway-ips" and isinstance(value, str):

@@ -31,6 +31,7 @@ def engine_config(options: Mapping[str, Any]) -> EngineConfig:
     ):
         if options[name] not in choices:
             raise InvalidParameter(f"{name} must be one of {', '.join(choices)}: {options[name]}")
+    _check_refusals(options)
     _set_proxies(options)
     return EngineConfig(
         data_root=os.path.abspath(options["data-root"]),
@@ -49,6 +50,10 @@ def engine_config(options: Mapping[str, Any]) -> EngineConfig:
         log_driver=options["log-driver"],
         log_options=dict(options["log-opt"]),
         init=options["init"],
+        init_path=_program(options["init-path"], "init-path"),
+        live_restore=options["live-restore"],
+        shutdown_timeout=options["shutdown-timeout"],
+        features=features(options["feature"]),
         no_new_privileges=options["no-new-privileges"],
         seccomp_profile=options["seccomp-profile"],
         userns_host=options["userns-remap"] == "host",
@@ -66,6 +71,55 @@ def engine_config(options: Mapping[str, Any]) -> EngineConfig:
     )
 
 
+_FEATURES = {
+    "buildkit": "",
+    "cdi": "Wherry does not read CDI specifications; use --device",
+    "containerd-snapshotter": "Wherry stores images by itself, without containerd",
+}
+"""Features of dockerd that can be set; those that cannot be turned on here, with the reason."""
+
+
+def features(given: Mapping[str, Any]) -> dict[str, bool]:
+    """``--feature`` and ``features``; raises InvalidParameter."""
+    found = {}
+    for name, value in given.items():
+        if name not in _FEATURES:
+            raise InvalidParameter(f"unknown feature: {name}")
+        if value not in (True, False, "true", "false"):
+            raise InvalidParameter(f"invalid value for feature {name}: {value}")
+        found[name] = value in (True, "true")
+        if found[name] and _FEATURES[name]:
+            raise InvalidParameter(f"feature {name}: {_FEATURES[name]}")
+    return found
+
+
+def _check_refusals(options: Mapping[str, Any]) -> None:
+    """Raise InvalidParameter for values that mean something that does not exist here."""
+    for text in options["exec-opt"]:
+        name, _, value = text.partition("=")
+        if name.strip().lower() != "native.cgroupdriver":
+            raise InvalidParameter(f"unknown exec option: {name}")
+        if value != "cgroupfs":
+            raise InvalidParameter(
+                f"exec option {text}: Wherry makes cgroups by itself: the driver is cgroupfs"
+            )
+    if options["userns-remap"] not in ("", "default", "host"):
+        raise InvalidParameter(
+            f"userns-remap {options['userns-remap']}: each container has a range of ids of its own,"
+            ' so it must be "default" or "host"'
+        )
+    if not -1000 <= options["oom-score-adjust"] <= 1000:
+        raise InvalidParameter(f"invalid oom-score-adjust: {options['oom-score-adjust']}")
+    if options["shutdown-timeout"] < -1:
+        raise InvalidParameter(f"invalid shutdown-timeout: {options['shutdown-timeout']}")
+
+
+def _program(path: str, name: str) -> str:
+    if path and not os.access(path, os.X_OK):
+        raise InvalidParameter(f"{name} {path}: no such program")
+    return path
+
+
 def parse_size(text: str) -> int:
     """Bytes of ``64m``, ``64MiB``, ``1.5g``; raises InvalidParameter."""
     match = _SIZE.fullmatch(text.strip())
@@ -76,7 +130,7 @@ def parse_size(text: str) -> int:
 
 
 def _network(options: Mapping[str, Any]) -> NetworkOptions:
-    for name in ("bip", "fixed-cidr", "fixed-cidr-v6"):
+    for name in ("bip", "bip6", "fixed-cidr", "fixed-cidr-v6"):
         _check(ipaddress.ip_interface, options[name], f"invalid {name}")
     for address in (options["ip"], *options["dns"]):
         _check(ipaddress.ip_address, address, "invalid IP address")
@@ -86,6 +140,7 @@ def _network(options: Mapping[str, Any]) -> NetworkOptions:
         "",
         bridge=options["bridge"],
         bip=options["bip"],
+        bip6=options["bip6"],
         fixed_cidr=options["fixed-cidr"],
         fixed_cidr_v6=options["fixed-cidr-v6"],
         default_gateway=options["default-gateway"],
@@ -96,6 +151,12 @@ def _network(options: Mapping[str, Any]) -> NetworkOptions:
         ip_forward=options["ip-forward"],
         ip=options["ip"],
         ipv6=options["ipv6"],
+        default_network_options=options["default-network-opt"],
+        firewall_versions=tuple(
+            version
+            for version, name in ((4, "iptables"), (6, "ip6tables"))
+            if options[name] and options["iptables"]
+        ),
         default_address_pools=_pools(pools) if pools else DEFAULT_POOLS,
         dns=tuple(options["dns"]),
         dns_search=tuple(options["dns-search"]),

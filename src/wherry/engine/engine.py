@@ -26,6 +26,7 @@ from wherry.engine.logs import LogOptions
 from wherry.engine.networks import EngineNetworks
 from wherry.engine.options import DEFAULT_DATA_ROOT, EngineConfig
 from wherry.engine.registries import Registries
+from wherry.engine.reloading import RELOADABLE, reload_attributes
 from wherry.engine.safekeeping import keep_copy, write_copy
 from wherry.engine.spec.build import environment
 from wherry.engine.system import System
@@ -65,15 +66,11 @@ class Engine:
         self.containers = Containers(services)
         self.execs = Execs(services)
         config = services.config
-        registries = Registries(
+        self._registries = registries = Registries(
             db,
             services.images,
             os.path.join(config.data_root, "downloads"),
-            RegistryOptions(
-                mirrors=tuple(config.registry_mirrors),
-                insecure=tuple(config.insecure_registries),
-                default_registry=config.default_registry or DOCKER_REGISTRY,
-            ),
+            _registry_options(config),
             downloads=config.max_concurrent_downloads,
             uploads=config.max_concurrent_uploads,
         )
@@ -156,6 +153,8 @@ class Engine:
         destroy = services.config.stop_containers_on_close
         if destroy:
             await self.containers.remove_all()
+        elif not services.config.live_restore:
+            await self.containers.stop_all(services.config.shutdown_timeout)
         services.closing = True
         await self.containers.close()
         for task in list(services.tasks):
@@ -173,19 +172,23 @@ class Engine:
         os.close(self._lock)
 
     def reload(self, config: EngineConfig) -> None:
-        """Take over what may change while running: defaults for new containers, labels, debug."""
-        kept = self._services.config
-        self._services.config = self.config = replace(
-            config,
-            data_root=kept.data_root,
-            exec_root=kept.exec_root,
-            storage_driver=kept.storage_driver,
-            storage_options=kept.storage_options,
-            network=kept.network,
-            cgroup_parent=kept.cgroup_parent,
-            stop_containers_on_close=kept.stop_containers_on_close,
+        """Take over the settings that dockerd takes over while it runs, and tell of it."""
+        changed = {name: getattr(config, name) for name in RELOADABLE}
+        self._services.config = self.config = new = replace(self._services.config, **changed)
+        self._registries.reload(
+            _registry_options(new),
+            downloads=new.max_concurrent_downloads,
+            uploads=new.max_concurrent_uploads,
         )
-        self.events.publish("daemon", "reload", "", {"name": os.uname().nodename})
+        self.events.publish("daemon", "reload", "", reload_attributes(new))
+
+
+def _registry_options(config: EngineConfig) -> RegistryOptions:
+    return RegistryOptions(
+        mirrors=tuple(config.registry_mirrors),
+        insecure=tuple(config.insecure_registries),
+        default_registry=config.default_registry or DOCKER_REGISTRY,
+    )
 
 
 def _make_directories(config: EngineConfig) -> None:
@@ -223,7 +226,7 @@ async def _services(config: EngineConfig, db: StateDB, undo: contextlib.AsyncExi
     if db.repair is None:
         await asyncio.to_thread(images.clean)
     facts = await asyncio.to_thread(_facts, config.data_root)
-    launcher = await Launcher.start()
+    launcher = await Launcher.start(config.init_path)
     undo.push_async_callback(launcher.close)
     services: Services
 

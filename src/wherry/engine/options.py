@@ -20,7 +20,9 @@ class EngineConfig:
     ``default_registry`` (``host[:port]``) stands in for Docker's own where a name has no host.
     ``userns_host`` turns user namespaces off for all containers. ``seccomp_profile`` is a path,
     ``unconfined`` or "" for the built-in one. ``stop_containers_on_close`` kills and removes all
-    containers when the engine closes, for engines that leave nothing behind.
+    containers when the engine closes, for engines that leave nothing behind. Without
+    ``live_restore`` containers are stopped when the engine closes, within ``shutdown_timeout``
+    seconds (-1: as long as it takes). ``init_path`` is an init instead of the built-in one.
     """
 
     data_root: str = DEFAULT_DATA_ROOT
@@ -36,6 +38,10 @@ class EngineConfig:
     log_driver: str = "json-file"
     log_options: Mapping[str, str] = field(default_factory=dict)
     init: bool = False
+    init_path: str = ""
+    live_restore: bool = True
+    shutdown_timeout: int = 15
+    features: Mapping[str, bool] = field(default_factory=dict)
     no_new_privileges: bool = False
     seccomp_profile: str = ""
     userns_host: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from wherry.engine.filters import Filters
@@ -51,6 +52,12 @@ class Registries:
         self._options = options
         self._puller = Puller(store, known, Partials(folder), options, downloads)
         self._pusher = Pusher(store, known, folder, options, uploads)
+
+    def reload(self, options: RegistryOptions, *, downloads: int, uploads: int) -> None:
+        """Use other settings from the next request on."""
+        self._options = options
+        self._puller = replace(self._puller, options=options, parallel=downloads)
+        self._pusher = replace(self._pusher, options=options, parallel=uploads)
 
     async def pull(
         self,

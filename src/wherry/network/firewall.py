@@ -60,15 +60,17 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """All that the table shall contain."""
+    """All that the table shall contain, for these IP ``versions``; another version passes."""
 
     fences: frozenset[Fence] = field(default_factory=frozenset)
     publications: frozenset[Publication] = field(default_factory=frozenset)
     routed: frozenset[RoutedPort] = field(default_factory=frozenset)
+    versions: frozenset[int] = frozenset({4, 6})
 
 
 # Name of each set or map: (declaration, meaning for ``explain``).
 _SETS: Mapping[str, tuple[str, str]] = {
+    "passed": ("set", "IP versions without rules"),
     "bridges": ("set", "bridges of this engine"),
     "internal": ("set", "bridges of internal networks"),
     "within": ("set", "bridges whose containers may talk to each other"),
@@ -89,6 +91,7 @@ _SETS: Mapping[str, tuple[str, str]] = {
     "at6": ("map", "published on one IPv6 address of the host"),
 }
 _TYPES: Mapping[str, str] = {
+    "passed": "nf_proto",
     **dict.fromkeys(("bridges", "internal", "masquerade4", "masquerade6"), "ifname"),
     **dict.fromkeys(("open4", "open6"), "ifname"),
     **dict.fromkeys(("within", "trusted"), "ifname . ifname"),
@@ -163,6 +166,7 @@ _CHAINS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
         "type filter hook forward priority filter; policy accept;",
         (
             ("iifname != @bridges oifname != @bridges accept", "not of this engine"),
+            ("meta nfproto @passed accept", "an IP version without rules"),
             ("iifname . oifname @within accept", "containers of one network"),
             ("iifname @internal drop", "nothing leaves an internal network"),
             ("oifname @internal drop", "nothing enters an internal network"),
@@ -182,6 +186,7 @@ _CHAINS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
 def elements(state: State) -> dict[str, frozenset[str]]:
     """The elements of every set and map, as nft writes them."""
     found: dict[str, set[str]] = {name: set() for name in _SETS}
+    found["passed"] |= {f"ipv{version}" for version in _missing(state)}
     for fence in state.fences:
         name = f'"{fence.interface}"'
         pair = f"{name} . {name}"
@@ -217,7 +222,14 @@ def elements(state: State) -> dict[str, frozenset[str]]:
             found[f"at{version}"].add(f"{port.host_address} . {key} : {target}")
     for address, protocol, number in state.routed:
         found[f"routed{address.version}"].add(f"{address} . {protocol} . {number}")
-    return {name: frozenset(values) for name, values in found.items()}
+    return {
+        name: frozenset() if name[-1] in _missing(state) else frozenset(values)
+        for name, values in found.items()
+    }
+
+
+def _missing(state: State) -> set[str]:
+    return {str(version) for version in (4, 6) if version not in state.versions}
 
 
 def table(name: str, state: State) -> str:
@@ -259,6 +271,7 @@ def _difference(one: State, other: State) -> State:
         one.fences - other.fences,
         one.publications - other.publications,
         one.routed - other.routed,
+        one.versions,
     )
 
 

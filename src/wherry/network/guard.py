@@ -17,12 +17,16 @@ _SETTLE = 0.2  # seconds that a flush and what follows it may take
 
 
 class Guard:
-    """The desired state and its transactions; all but ``watch`` run in the firewall's thread."""
+    """The desired state and its transactions; all but ``watch`` run in the firewall's thread.
 
-    def __init__(self, table: str) -> None:
+    ``versions`` are the IP versions that get rules; without any there is no table.
+    """
+
+    def __init__(self, table: str, versions: frozenset[int]) -> None:
         self._table = table
+        self._versions = versions
         self._writers = nft.Writers()
-        self._applied = State()
+        self._applied = State(versions=versions)
         self._fences: dict[str, Fence] = {}
         self._ports: dict[str, frozenset[Publication]] = {}
         self._routed: dict[str, frozenset[RoutedPort]] = {}
@@ -36,6 +40,7 @@ class Guard:
             frozenset(self._fences.values()),
             frozenset().union(*self._ports.values()),
             frozenset().union(*self._routed.values()),
+            self._versions,
         )
 
     def set_network(self, network: str, fence: Fence | None) -> None:
@@ -66,6 +71,7 @@ class Guard:
                 self._applied.fences,
                 self._applied.publications - old_ports | ports,
                 self._applied.routed - old_routed | routed,
+                self._versions,
             )
         )
 
@@ -82,7 +88,9 @@ class Guard:
         for container in containers:
             ports = self._ports.pop(container, frozenset())
             routed = self._routed.pop(container, frozenset())
-            state = State(state.fences, state.publications - ports, state.routed - routed)
+            state = replace(
+                state, publications=state.publications - ports, routed=state.routed - routed
+            )
         self._apply(state)
 
     def load(
@@ -99,18 +107,22 @@ class Guard:
         """Write the whole table anew."""
         self._writers.register()
         state = self.state
-        nft.run(firewall.table(self._table, state), "set up firewall")
+        if self._versions:
+            nft.run(firewall.table(self._table, state), "set up firewall")
+        else:
+            nft.run(firewall.remove(self._table), "remove firewall")
         self._applied = state
 
     def remove(self) -> None:
         """Take the table out of the kernel."""
         self._writers.register()
         nft.run(firewall.remove(self._table), "remove firewall")
-        self._applied = State()
+        self._applied = State(versions=self._versions)
 
     def _apply(self, state: State) -> None:
-        text = firewall.changes(self._table, self._applied, state)
+        text = firewall.changes(self._table, self._applied, state) if self._versions else ""
         if not text:
+            self._applied = state
             return
         changed = self._applied.publications ^ state.publications
         self._writers.register()
@@ -126,6 +138,8 @@ class Guard:
 
     def watch(self, run: Callable[[Callable[[], None]], Awaitable[None]]) -> None:
         """Restore the table whenever somebody else changes it; ``run`` runs in the worker."""
+        if not self._versions:
+            return
         self._watch = watch = nft.Watch(self._table, self._writers.__contains__)
         loop = asyncio.get_running_loop()
 

@@ -62,7 +62,7 @@ class Networks:
         self._worker = Worker("network")
         self._firewall_worker = Worker("firewall")
         self._kernel = Kernel(instance)
-        self._guard = Guard(instance.nft_table)
+        self._guard = Guard(instance.nft_table, frozenset(options.firewall_versions))
         self._porter = PorterClient(options.runtime_directory)
         self._links = LinkWatch()
         self._repair: asyncio.Task[None] | None = None

@@ -26,6 +26,8 @@ class NetworkOptions:
 
     ``containers_directory`` holds a folder per container with its hosts file, rewritten when a
     running container joins or leaves a network; ``runtime_directory`` holds the relay's socket.
+    ``firewall_versions`` are the IP versions that get firewall rules; without rules a published
+    port is served by the relay, on every address, and nothing is closed.
     """
 
     containers_directory: str
@@ -44,6 +46,7 @@ class NetworkOptions:
     ip: str = "0.0.0.0"
     ipv6: bool = False
     default_address_pools: tuple[AddressPool, ...] = DEFAULT_POOLS
+    firewall_versions: tuple[int, ...] = (4, 6)
     default_network_options: Mapping[str, Mapping[str, str]] | None = None
     dns: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()

@@ -102,4 +102,4 @@ def open_backend(container: Message, host: Host) -> Backend:
     from wherry.runtime.foreign import ForeignRuntime
 
     process.set_subreaper()
-    return ForeignRuntime(container)
+    return ForeignRuntime(container, host.reaper)

@@ -22,7 +22,7 @@ from wherry.runtime.messages import Message
 
 _PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from wherry.runtime.launcher import main; "
-_BOOT += "main(int(sys.argv[2]))"
+_BOOT += "main(int(sys.argv[2]), sys.argv[3])"
 
 EventHandler = Callable[["Shim", Message], None]
 
@@ -313,15 +313,16 @@ def _set(future: asyncio.Future[None]) -> None:
 class Launcher:
     """The launcher process of this daemon; started again when it has died."""
 
-    def __init__(self) -> None:
+    def __init__(self, init: str = "") -> None:
+        self._init = init
         self._process: asyncio.subprocess.Process | None = None
         self._requests: socket.socket | None = None
         self._sending = asyncio.Lock()
 
     @classmethod
-    async def start(cls) -> Launcher:
-        """Start a launcher."""
-        launcher = cls()
+    async def start(cls, init: str = "") -> Launcher:
+        """Start a launcher; ``init`` is a program for ``--init`` instead of the built-in one."""
+        launcher = cls(init)
         await launcher._spawn()
         return launcher
 
@@ -331,7 +332,7 @@ class Launcher:
             async with _interpreter() as (program, kept):
                 self._process = await asyncio.create_subprocess_exec(
                     sys.executable,
-                    *("-I", "-S", "-c", _BOOT, _PACKAGES, str(far.fileno())),
+                    *("-I", "-S", "-c", _BOOT, _PACKAGES, str(far.fileno()), self._init),
                     executable=program,
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=asyncio.subprocess.DEVNULL,

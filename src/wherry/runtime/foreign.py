@@ -34,9 +34,10 @@ _VERSION = "1.0.2"
 
 
 class ForeignRuntime:
-    """One container of the program ``container["runtime"]``."""
+    """One container of the program ``container["runtime"]``; ``init`` is the program of --init."""
 
-    def __init__(self, container: Message) -> None:
+    def __init__(self, container: Message, init: bytes = b"") -> None:
+        self._init = init
         self._program: str = container["runtime"]
         self._id: str = container["id"]
         self._folder = f"{container['directory']}/oci"
@@ -122,7 +123,7 @@ class ForeignRuntime:
         if bundle.init:
             path = f"{self._folder}/init"
             with open(path, "wb") as file:
-                file.write(reaper.read_program())
+                file.write(self._init)
             os.chmod(path, 0o755)
             entry = {"destination": reaper.NAME, "type": "bind", "source": path}
             spec["mounts"] = [*spec["mounts"], {**entry, "options": ["bind", "ro"]}]

@@ -18,6 +18,7 @@ class Host:
     reaper: bytes = b""
 
 
-def look() -> Host:
-    """Look at this host once."""
-    return Host(os.stat("/proc/self/exe"), capabilities.last_capability(), reaper.read_program())
+def look(init: str = "") -> Host:
+    """Look at this host once; ``init`` is a program to use instead of the built-in reaper."""
+    program = reaper.read_program(init)
+    return Host(os.stat("/proc/self/exe"), capabilities.last_capability(), program)

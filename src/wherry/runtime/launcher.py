@@ -1,6 +1,6 @@
 """The process that shims are forked from: small, single-threaded, with everything imported.
 
-``python -I -S launcher FD``: requests come in on the stream socket ``FD``: what the shim has to
+``python -I -S launcher FD INIT``: requests come in on the stream socket ``FD``: what a shim has to
 know, and the bundle for its builder. Each brings its own connection for the answers, which
 becomes a shim's first conversation. The end of the stream ends
 the launcher; shims live on.
@@ -21,8 +21,8 @@ from wherry.linux.cgroups import discover
 from wherry.runtime import host, messages, shim
 
 
-def main(fd: int) -> None:
-    """Serve requests until the daemon has gone."""
+def main(fd: int, init: str = "") -> None:
+    """Serve requests until the daemon has gone; ``init`` is the program for ``--init``."""
     requests = socket.socket(fileno=fd)
     requests.set_inheritable(False)
     process.set_name("wherry-launcher")
@@ -30,7 +30,7 @@ def main(fd: int) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # shims need no reaping
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the daemon's business
     os.setpgid(0, 0)
-    facts = host.look()
+    facts = host.look(init)
     discover()
     gc.collect()
     gc.freeze()

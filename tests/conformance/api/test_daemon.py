@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -13,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.conformance.api.daemons import Apart
 from tests.conformance.api.http import ask, container
 from tests.conformance.api.images import saved
 from tests.daemon import Daemon, docker_client
@@ -102,6 +104,12 @@ def test_reload_and_end() -> None:
             filters={"type": ["daemon"]},
         ).lines  # fmt: skip
         assert [event["Action"] for event in found] == ["reload"]
+        told = found[0]["Actor"]["Attributes"]
+        assert (told["labels"], told["debug"], told["live-restore"]) == (
+            '["new=1"]',
+            "true",
+            "true",
+        )
         assert daemon.stop() == 0
         assert not Path(daemon.socket).exists()
         assert not (daemon.folder / "pid").exists()
@@ -115,6 +123,60 @@ def test_containers_outlive_the_daemon_and_its_socket(engine: Daemon) -> None:
         engine.start()
         state = ask(engine, "GET", f"/containers/{container_id}/json").data["State"]
         assert (state["Running"], state["Pid"]) == (True, pid)
+
+
+def test_flags_that_change_how_the_daemon_lives() -> None:
+    """Containers end with the daemon, no firewall, an init of one's own, default options."""
+    flags = (
+        "--live-restore=false", "--shutdown-timeout=1", "--iptables=false",
+        "--oom-score-adjust=100", f"--init-path={shutil.which('tini') or ''}",
+        "--default-network-opt=bridge=com.docker.network.driver.mtu=1400",
+        "--feature=buildkit=false",
+    )  # fmt: skip
+    with Apart(*flags) as daemon:
+        assert daemon.process is not None
+        assert Path(f"/proc/{daemon.process.pid}/oom_score_adj").read_text() == "100\n"
+        assert ask(daemon, "GET", "/_ping").headers["Builder-Version"] == "1"
+        daemon.docker("load", input=saved())
+        inside = ["nsenter", f"--net=/run/netns/{daemon.folder.name}"]
+        host = {"PortBindings": {"8080/tcp": [{"HostPort": "8080"}]},
+                "RestartPolicy": {"Name": "always"}}  # fmt: skip
+        serve = "trap '' TERM; mkdir /w; echo served >/w/index.html; httpd -f -p 8080 -h /w"
+        with (
+            container(
+                daemon, "sh", "-c", serve, ExposedPorts={"8080/tcp": {}}, HostConfig=host
+            ) as server,
+            container(daemon, HostConfig={"AutoRemove": True, "Init": True}) as fleeting,
+        ):
+            ruleset = subprocess.run([*inside, "nft", "list", "ruleset"], capture_output=True)
+            assert b"wherry" not in ruleset.stdout
+            assert fetched(inside) == b"served\n"
+            made = ask(daemon, "POST", "/networks/create", {"Name": "small"})
+            assert made.status == 201
+            link = subprocess.run([*inside, "ip", "-o", "link"], capture_output=True).stdout
+            assert b"mtu 1400" in link
+            pid = ask(daemon, "GET", f"/containers/{server}/json").data["State"]["Pid"]
+            assert daemon.stop() == 0
+            assert not Path(f"/proc/{pid}").exists()
+            daemon.start()
+            assert ask(daemon, "GET", f"/containers/{fleeting}/json").status == 404
+            assert fetched(inside) == b"served\n"
+            state = ask(daemon, "GET", f"/containers/{server}/json").data["State"]
+            assert (state["Running"], state["Pid"] != pid) == (True, True)
+            ask(daemon, "DELETE", "/networks/small")
+
+
+def fetched(inside: list[str]) -> bytes:
+    """What the published port 8080 serves, on an address that is not loopback."""
+    command = "ip -4 -o addr show scope global | awk '{split($4, a, \"/\"); print a[1]; exit}'"
+    deadline = time.monotonic() + 30
+    while True:
+        found = subprocess.run([*inside, "sh", "-c", command], capture_output=True, text=True)
+        url = f"http://{found.stdout.strip()}:8080/"
+        done = subprocess.run([*inside, "curl", "-s", "-m", "5", url], capture_output=True)
+        if done.stdout or time.monotonic() > deadline:
+            return done.stdout
+        time.sleep(0.1)
 
 
 def test_end_while_clients_stream(engine: Daemon) -> None:

@@ -16,6 +16,7 @@ from wherry.api.serve import Address, Listeners, TLSFiles
 from wherry.engine.attach import AttachOptions
 from wherry.engine.events import EventBus
 from wherry.engine.logs import frame
+from wherry.engine.options import EngineConfig
 from wherry.errors import Conflict, NotFound
 from wherry.storage.statedb import StateDB
 
@@ -93,6 +94,7 @@ async def serving(
         containers=Containers(),
         images=Images(),
         system=System(),
+        config=EngineConfig(),
         events=EventBus(StateDB(":memory:")),
     )
     server = Api(engine, ALL).server()

@@ -29,6 +29,18 @@ def test_an_ordinary_bridge() -> None:
     }
 
 
+def test_an_ip_version_without_rules_passes() -> None:
+    state = State(
+        frozenset({Fence("b", subnets=(ip_network("10.0.0.0/8"), ip_network("fd00::/64")))}),
+        frozenset({Publication("tcp", ANY6, 80, B, 80), Publication("tcp", ANY4, 80, A, 80)}),
+        versions=frozenset({4}),
+    )
+    found = {name for name, values in firewall.elements(state).items() if values}
+    assert found == {"passed", "bridges", "within", "hairpin4", "masquerade4", "any4"}
+    assert "elements = { ipv6 }" in firewall.table("t", state)
+    assert firewall.changes("t", State(versions=frozenset({4})), state).count("any6") == 0
+
+
 def test_an_internal_bridge_does_not_leave() -> None:
     found = elements(Fence("b", internal=True))
     assert found["internal"] == {'"b"'}

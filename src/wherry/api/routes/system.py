@@ -23,9 +23,12 @@ _PING_HEADERS = {
 
 async def ping(call: Call) -> web.StreamResponse:
     """Whether the daemon answers; the headers tell what it is."""
+    headers = _PING_HEADERS
+    if not call.engine.config.features.get("buildkit", True):
+        headers = {**headers, "Builder-Version": "1"}
     if call.request.method == "HEAD":
-        return web.Response(headers={**_PING_HEADERS, "Content-Length": "0"})
-    return web.Response(body=b"OK", headers=_PING_HEADERS)
+        return web.Response(headers={**headers, "Content-Length": "0"})
+    return web.Response(body=b"OK", headers=headers)
 
 
 async def version(call: Call) -> web.StreamResponse:

@@ -383,6 +383,12 @@ class Containers:
             if container.shim is not None:
                 container.shim.close()
 
+    async def stop_all(self, limit: int) -> None:
+        """Stop every container, so that restart policies start them again with the next engine."""
+        self._services.closing = True
+        jobs = [stop.shut_down(self._services, container, limit) for container in self._services]
+        await asyncio.gather(*jobs)
+
     async def remove_all(self) -> None:
         """Kill and remove every container, for engines that leave nothing."""
         for container in self._services:

@@ -11,7 +11,7 @@ from typing import Any
 from wherry.engine.config.signals import parse_signal
 from wherry.engine.containers import end, start
 from wherry.engine.containers.container import Container
-from wherry.engine.containers.services import Services
+from wherry.engine.containers.services import Services, log
 from wherry.errors import Conflict, KernelError, NotFound, NotModified, Unavailable, WherryError
 from wherry.linux.cgroups import Cgroup
 
@@ -62,6 +62,33 @@ async def _kill_hard(services: Services, container: Container, ended: asyncio.Fu
 
 def _stop_signal(container: Container, name: str | None) -> int:
     return parse_signal(name or container.record.config.stop_signal or "SIGTERM")
+
+
+async def shut_down(services: Services, container: Container, limit: int) -> None:
+    """End a container together with the engine; not as if a person had stopped it.
+
+    After ``limit`` seconds (-1: never), or its own stop timeout, it is killed.
+    """
+    if not container.state.alive:
+        return
+    ended = asyncio.ensure_future(container.wait("next-exit"))
+    patience = container.record.config.stop_timeout
+    patience = _PATIENCE if patience is None else patience
+    bounds = [seconds for seconds in (patience, limit) if seconds >= 0]
+    try:
+        if container.state.status == "paused":
+            await unpause(services, container)
+        await _send(services, container, _stop_signal(container, None), by_user=False)
+        done, _ = await asyncio.wait([ended], timeout=min(bounds) if bounds else None)
+        if not done:
+            await _send(services, container, signal.SIGKILL, by_user=False)
+            await asyncio.wait([ended], timeout=_AFTER_KILL)
+        if container.record.host.auto_remove:
+            await asyncio.wait_for(container.wait("removed"), _AFTER_KILL)
+    except (WherryError, TimeoutError) as error:
+        log.error("stop container %s: %s", container.id, error)
+    finally:
+        ended.cancel()
 
 
 async def kill_for_removal(services: Services, container: Container) -> None:

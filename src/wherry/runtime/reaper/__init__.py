@@ -21,9 +21,9 @@ _MFD_EXEC = 0x10
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
-def read_program() -> bytes:
-    """The program for this machine; empty when there is none."""
-    path = f"{os.path.dirname(__file__)}/reaper.{platform.machine()}"
+def read_program(path: str = "") -> bytes:
+    """The program at ``path``, or the built-in one for this machine; empty when there is none."""
+    path = path or f"{os.path.dirname(__file__)}/reaper.{platform.machine()}"
     try:
         with open(path, "rb") as file:
             return file.read()
