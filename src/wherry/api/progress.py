@@ -23,9 +23,12 @@ Emit = Callable[[Mapping[str, Any]], None]
 
 
 async def stream_progress(
-    call: Call, work: Callable[[Emit], Awaitable[object]]
+    call: Call, work: Callable[[Emit], Awaitable[object]], *, fails_by_status: bool = True
 ) -> web.StreamResponse:
-    """Run ``work`` and send what it emits, from any thread, to the client as it comes."""
+    """Run ``work`` and send what it emits, from any thread, to the client as it comes.
+
+    Without ``fails_by_status`` every failure is told inside the stream.
+    """
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[Mapping[str, Any] | None] = asyncio.Queue()
 
@@ -47,8 +50,9 @@ async def stream_progress(
         try:
             await task
         except Exception as error:
-            if stream is None:
+            if stream is None and fails_by_status:
                 raise
+            stream = stream or await Stream.open(call, "application/json")
             await stream.write_json(failure(error), b"\r\n")
         stream = stream or await Stream.open(call, "application/json")
         return await stream.close()

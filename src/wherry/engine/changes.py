@@ -28,6 +28,7 @@ _ALLOWED = (
     known.Volume,
     known.Workdir,
 )
+_NAMES = frozenset(instruction.NAME for instruction in _ALLOWED)
 
 
 def apply(config: ContainerConfig, texts: Sequence[str]) -> ContainerConfig:
@@ -35,14 +36,15 @@ def apply(config: ContainerConfig, texts: Sequence[str]) -> ContainerConfig:
     lines = [line for text in texts for line in text.splitlines() if line.strip()]
     if not lines:
         return config
+    for before, line in zip(["", *lines], lines, strict=False):
+        name = line.split()[0]
+        if name.upper() not in _NAMES and not before.rstrip().endswith("\\"):
+            raise InvalidParameter(f"{name} is not a valid change command")
     try:
         parsed = dockerfile.parse("\n".join(["FROM scratch", *lines]).encode())
     except DockerfileError as error:
         raise InvalidParameter(str(error)) from None
     for instruction in parsed.stages[0].instructions:
-        if not isinstance(instruction, _ALLOWED):
-            name = instruction.NAME
-            raise InvalidParameter(f"{name} is not a valid change command")
         config = _applied(config, instruction)
     return config
 

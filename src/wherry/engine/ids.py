@@ -77,13 +77,15 @@ def find(reference: str, ids: Iterable[str], by_name: Mapping[str, str]) -> str:
 
     A full id wins over a name, a name over a prefix. Raises NotFound and InvalidParameter.
     """
+    if not reference:
+        raise InvalidParameter('invalid name or ID supplied: ""')
     known = ids if isinstance(ids, (dict, set, frozenset)) else set(ids)
     if reference in known:
         return reference
     named = by_name.get(reference.removeprefix("/"))
     if named is not None:
         return named
-    if reference and all(character in "0123456789abcdef" for character in reference):
+    if all(character in "0123456789abcdef" for character in reference):
         matching = [candidate for candidate in known if candidate.startswith(reference)]
         if len(matching) == 1:
             return matching[0]

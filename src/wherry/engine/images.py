@@ -245,6 +245,7 @@ class Images:
         parsed = reference.parse(name)
         targets = [reference.with_tag(name, tag)] if tag else self._store.tags_of(parsed)
         if not targets:
+            emit({"status": f"The push refers to repository [{parsed.name}]"})
             raise NotFound(f"An image does not exist locally with the tag: {parsed.familiar_name}")
         for target in targets:
             await self._registries.push(target, emit, auth=auth)

@@ -64,9 +64,10 @@ class EngineVolumes:
         chosen = [
             volume.name
             for volume in volumes.unused()
-            if wanted.pairs("label", volume.labels or {})
+            if not volume.options  # they cost no space here, as with Docker
+            and wanted.pairs("label", volume.labels or {})
             and wanted.no_pairs("label!", volume.labels or {})
         ]
         pruned = await asyncio.to_thread(lambda: volumes.prune(chosen, everything=everything))
         self._services.events.publish("volume", "prune", "", {"reclaimed": str(pruned.size)})
-        return {"VolumesDeleted": list(pruned.names) or None, "SpaceReclaimed": pruned.size}
+        return {"VolumesDeleted": list(pruned.names), "SpaceReclaimed": pruned.size}

@@ -247,6 +247,10 @@ class ImageStore:
         kind, value = ("tag", target.tag) if target.digest is None else ("digest", target.digest)
         if value is None:
             raise InvalidParameter(f"{target} has neither a tag nor a digest")
+        if target.familiar_name == "sha256":
+            raise InvalidParameter(
+                "refusing to create an ambiguous tag using digest algorithm as name"
+            )
         with self.db.transaction() as db:
             before = self.pointed(target)
             self.get(image_id)

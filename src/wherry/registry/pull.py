@@ -65,7 +65,6 @@ class Puller:
         wanted = reference.digest or reference.tag
         if wanted is None:
             raise InvalidParameter(f"pull {reference}: neither a tag nor a digest is named")
-        emit({"status": f"Pulling from {reference.path}", "id": wanted})
         failure: WherryError | None = None
         sessions = open_sessions(reference.domain, self.options, credentials)
         async with contextlib.aclosing(sessions):
@@ -88,6 +87,7 @@ class Puller:
         platform: Platform | None,
     ) -> Image:
         sent = await repository.manifest(wanted)
+        emit({"status": f"Pulling from {reference.path}", "id": wanted})
         manifest = manifests.parse(sent.data, sent.media_type)
         if isinstance(manifest, Index):
             target = platform or manifests.this_platform()

@@ -56,13 +56,8 @@ class Pusher:
         """
         if reference.tag is None:
             raise InvalidParameter(f"push {reference}: a tag is needed")
-        image_id = self.store.pointed(reference)
-        if image_id is None:
-            raise NotFound(
-                f"An image does not exist locally with the tag: {reference.bare().familiar}"
-            )
-        image = self.store.get(image_id)
         emit({"status": f"The push refers to repository [{reference.name}]"})
+        image = self._image(reference)
         sessions = open_sessions(reference.domain, self.options, credentials, push=True)
         async with contextlib.aclosing(sessions):
             async for session in sessions:
@@ -72,6 +67,14 @@ class Pusher:
                 except (Unauthorized, Forbidden) as error:
                     raise push_denied(error) from error
         raise WherryError(f"push {reference}: no registry answers")
+
+    def _image(self, reference: Reference) -> Image:
+        image_id = self.store.pointed(reference)
+        if image_id is not None:
+            return self.store.get(image_id)
+        if self.store.tags_of(reference):
+            raise NotFound(f"tag does not exist: {reference.familiar}")
+        raise NotFound(f"An image does not exist locally with the tag: {reference.familiar_name}")
 
     async def _push(
         self, repository: Repository, reference: Reference, image: Image, emit: Emit

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -35,6 +36,16 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 5
 _TIMEOUT = aiohttp.ClientTimeout(total=None, connect=30, sock_connect=15, sock_read=60)
 _ERROR_BYTES = 64 * 1024
+
+
+def reason(error: Exception) -> str:
+    """Why a registry cannot be reached, in the words that Docker's clients look for."""
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return f"dial tcp: lookup {error.host}: no such host"
+    if isinstance(error, aiohttp.ClientConnectorError) and error.os_error.errno:
+        failed = os.strerror(error.os_error.errno).lower()
+        return f"dial tcp {error.host}:{error.port}: connect: {failed}"
+    return str(error)
 
 
 def pause(attempt: int, retry_after: str | None = None) -> float:
@@ -156,7 +167,7 @@ class RegistrySession:
             except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
                 failure = error
             await asyncio.sleep(pause(attempt))
-        raise Unavailable(f'{what}: GET "{self.url(path)}": {failure}')
+        raise Unavailable(f'{what}: GET "{self.url(path)}": {reason(failure)}')
 
     async def _patiently(
         self,
@@ -177,7 +188,8 @@ class RegistrySession:
                 raise Unavailable(f"{what}: {self.url(path)}: {error}") from None
             except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
                 if last:
-                    raise Unavailable(f'{what}: {method} "{self.url(path)}": {error}') from None
+                    where = f'{method} "{self.url(path)}"'
+                    raise Unavailable(f"{what}: {where}: {reason(error)}") from None
                 await asyncio.sleep(pause(attempt))
                 continue
             if response.status < 300 or response.status in accept:

@@ -130,3 +130,55 @@ def test_an_image_s_config_has_its_fields_even_when_they_are_empty(engine: Daemo
         "Cmd": ["sh"], "Entrypoint": None, "Env": ["PATH=/bin"], "Labels": None, "OnBuild": None,
         "User": "", "Volumes": None, "WorkingDir": "",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "text"),
+    [
+        ("POST", "/commit", None, 400, 'invalid name or ID supplied: ""'),
+        ("POST", "/networks/bridge/connect", {}, 400, 'invalid name or ID supplied: ""'),
+        (
+            *("POST", "/images/busybox/tag?repo=sha256&tag=1", None, 400),
+            "refusing to create an ambiguous tag using digest algorithm as name",
+        ),
+    ],
+)
+def test_what_names_nothing_is_refused(
+    engine: Daemon, method: str, path: str, body: Any, status: int, text: str
+) -> None:
+    answer = ask(engine, method, path, body)
+    assert (answer.status, answer.message) == (status, text)
+
+
+@pytest.mark.parametrize("archive", [b"", b"garbage"])
+def test_load_tells_failures_in_its_stream(engine: Daemon, archive: bytes) -> None:
+    headers = {"Content-Type": "application/x-tar"}
+    answer = ask(engine, "POST", "/images/load", archive, headers)
+    assert answer.status == 200
+    last = answer.lines[-1]
+    assert last["error"] == last["errorDetail"]["message"]
+
+
+def test_push_of_nothing_fails_in_its_stream(engine: Daemon) -> None:
+    answer = ask(engine, "POST", "/images/nosuch/push", None, {"X-Registry-Auth": "e30="})
+    assert answer.status == 200
+    assert answer.lines[0]["status"] == "The push refers to repository [docker.io/library/nosuch]"
+    assert answer.lines[1]["error"] == "An image does not exist locally with the tag: nosuch"
+    answer = ask(engine, "POST", "/images/busybox/push", tag="nosuch")
+    assert answer.lines[1]["error"] == "tag does not exist: busybox:nosuch"
+
+
+def test_pull_of_what_cannot_be_reached_fails_by_its_status(engine: Daemon) -> None:
+    answer = ask(engine, "POST", "/images/create", fromImage="localhost:1/nosuch", tag="x")
+    assert answer.status >= 400
+    assert "connection refused" in answer.message
+
+
+def test_prune_leaves_volumes_with_options(engine: Daemon) -> None:
+    options = {"type": "tmpfs", "device": "tmpfs"}
+    ask(engine, "POST", "/volumes/create", {"Name": "with-options", "DriverOpts": options})
+    ask(engine, "POST", "/volumes/create", {"Name": "without-options"})
+    pruned = ask(engine, "POST", "/volumes/prune", filters='{"all":["1"]}').data
+    assert pruned["VolumesDeleted"] == ["without-options"]
+    assert ask(engine, "DELETE", "/volumes/with-options").status == 204
+    assert ask(engine, "POST", "/volumes/prune").data["VolumesDeleted"] == []

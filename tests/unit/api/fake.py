@@ -75,6 +75,9 @@ class Images:
         if size == 13:
             raise Conflict("unlucky")
 
+    async def import_(self, *_: Any, **__: Any) -> None:
+        raise NotFound("nothing there")
+
     async def inspect(self, name: str, **_: Any) -> dict[str, Any]:
         return {"Id": name, "Size": 7, "Config": {}}
 

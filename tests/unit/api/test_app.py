@@ -177,8 +177,11 @@ async def test_events_flow_as_they_happen(tmp_path: Path) -> None:
 
 async def test_progress_fails_by_status_before_and_in_stream_after_it_began(tmp_path: Path) -> None:
     async with serving(tmp_path) as server:
+        nothing = await get(server.path, "/images/create?fromSrc=-", "POST")
+        assert (status(nothing), message(nothing)) == (404, "nothing there")
         empty = await get(server.path, "/images/load", "POST")
-        assert (status(empty), message(empty)) == (404, "empty archive")
+        assert status(empty) == 200
+        assert b'"error":"empty archive"' in empty
         fine = await get(server.path, "/images/load", "POST", body=b"x" * 5)
         assert b'{"stream":"5"}\r\n' in fine
         unlucky = await get(server.path, "/images/load", "POST", body=b"x" * 13)

@@ -126,7 +126,9 @@ def test_finding_by_id_name_and_prefix() -> None:
     assert ids.find("abd", known, names).startswith("abc"), "a name wins over a prefix"
     with pytest.raises(InvalidParameter, match="multiple IDs found with provided prefix: ab"):
         ids.find("ab", known, names)
-    for missing in ("", "zz", "abcd"):
+    with pytest.raises(InvalidParameter, match='invalid name or ID supplied: ""'):
+        ids.find("", known, names)
+    for missing in ("zz", "abcd"):
         with pytest.raises(NotFound, match=f"No such container: {missing}"):
             ids.find(missing, known, names)
 
@@ -184,3 +186,6 @@ def test_changes_of_commit() -> None:
     assert (config.working_dir, config.exposed_ports, config.user) == ("/srv/app", ("80/tcp",), "5")
     with pytest.raises(InvalidParameter, match="RUN is not a valid change command"):
         changes.apply(config, ["RUN true"])
+    with pytest.raises(InvalidParameter, match="ODD is not a valid change command"):
+        changes.apply(config, ["ODD x"])
+    assert changes.apply(config, ["ENV A=1 \\\n B=2"]).env == ("A=1", "B=2")

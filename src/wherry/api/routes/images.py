@@ -139,12 +139,12 @@ async def _save(call: Call, names: list[str]) -> web.StreamResponse:
 
 
 async def load(call: Call) -> web.StreamResponse:
-    """Take the images of an archive in."""
+    """Take the images of an archive in; clients look for what went wrong in the stream."""
 
     async def work(emit: Emit) -> None:
         await call.engine.images.load(call.body(), quiet=call.flag("quiet", True), emit=emit)
 
-    return await stream_progress(call, work)
+    return await stream_progress(call, work, fails_by_status=False)
 
 
 ROUTES = (
