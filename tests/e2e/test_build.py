@@ -9,6 +9,7 @@ import json
 import socket
 import subprocess
 import tarfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -392,3 +393,94 @@ def test_compose_v2_builds(engine: Daemon, tmp_path: Path) -> None:
         timeout=120,
     )
     assert engine.docker("run", "--rm", "composed").stdout == "told\n"
+
+
+def test_secrets_and_agents_of_the_client(engine: Daemon, tmp_path: Path) -> None:
+    """``--secret`` is in memory and only there; ``--ssh`` leads to the agent and back."""
+    (tmp_path / "token").write_text("s3cr3t")
+    asked: list[bytes] = []
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "agent"))
+        listener.listen()
+
+        def answer() -> None:
+            talk, _ = listener.accept()
+            with talk:
+                asked.append(talk.recv(100))
+                talk.sendall(b"the agent's answer")
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        perl = (
+            "use IO::Socket::UNIX; $s = IO::Socket::UNIX->new(Peer => $ENV{SSH_AUTH_SOCK}) or die;"
+            ' print $s "list"; $s->flush; $s->read($a, 18); print "<$a>\\n"'
+        )
+        text = engine.wherry(
+            *("build", "--secret", f"id=token,src={tmp_path}/token", "--no-cache"),
+            *("--ssh", f"default={tmp_path}/agent", "-t", "secretive", "-"),
+            input=f"""FROM debian
+RUN --mount=type=secret,id=token grep token /proc/mounts && cat /run/secrets/token
+RUN --mount=type=ssh,required perl -e '{perl}'
+RUN ! test -e /run/secrets/token
+""".encode(),
+        ).stdout
+        thread.join(30)
+    assert "tmpfs /run/secrets/token tmpfs ro," in text
+    assert "s3cr3t" in text
+    assert "<the agent's answer>" in text
+    assert asked == [b"list"]
+    found = subprocess.run(["grep", "-rlF", "s3cr3t", str(engine.folder)], capture_output=True)
+    assert found.stdout == b""
+    assert not list(engine.exec_root.glob("build-secret-*"))
+
+
+def test_directories_as_named_contexts_and_results(engine: Daemon, tmp_path: Path) -> None:
+    context, other = tmp_path / "context", tmp_path / "other"
+    context.mkdir()
+    other.mkdir()
+    (other / "file").write_text("from elsewhere")
+    (other / "left").write_text("out")
+    (other / ".dockerignore").write_text("left\n")
+    (context / "Dockerfile").write_text(
+        "FROM busybox AS all\nCOPY . /context\nRUN find /context | sort\n"
+        "FROM scratch\nCOPY --from=all /context /context\nCOPY --from=extra . /extra\n"
+    )
+    text = engine.wherry(
+        *("build", "--build-context", f"extra={other}", "-o", str(tmp_path / "out")),
+        *("--metadata-file", str(tmp_path / "meta"), "--iidfile", str(tmp_path / "id")),
+        *("-t", "named-contexts", str(context)),
+    ).stdout
+    assert "/context\n/context/Dockerfile\n" in text
+    assert (tmp_path / "out" / "extra" / "file").read_text() == "from elsewhere"
+    assert not (tmp_path / "out" / "extra" / "left").exists()
+    meta = json.loads((tmp_path / "meta").read_text())
+    assert meta["containerimage.config.digest"] == (tmp_path / "id").read_text()
+    assert meta["image.name"] == "named-contexts"
+
+
+def test_a_cache_travels_in_images_and_directories(engine: Daemon, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(
+        "FROM busybox AS first\nRUN echo fixed > /when\n"
+        "FROM busybox\nENV a=b\nCOPY --chmod=600 --from=first /when /\nRUN cat /proc/uptime > /then\n"
+    )
+
+    def image(*flags: str) -> str:
+        return engine.wherry("build", "-q", *flags, str(tmp_path)).stdout.strip()
+
+    def forget(*images: str) -> None:
+        engine.wherry("rmi", *images)
+        engine.wherry("builder", "prune", "-af")
+
+    first = image("-t", "travels", "--cache-to", f"type=local,dest={tmp_path}/cache,mode=max")
+    saved = subprocess.run(
+        [*("docker", "save", "travels")],
+        env=engine.client_environment(),
+        capture_output=True,
+        check=True,
+    ).stdout
+    forget("travels")
+    assert image("--cache-from", f"type=local,src={tmp_path}/cache") == first
+    forget(first)
+    engine.docker("load", input=saved)
+    engine.docker("build", "--cache-from", "travels", "-t", "again", str(tmp_path))
+    assert engine.docker("inspect", "-f", "{{.Id}}", "again").stdout.strip() == first

@@ -134,6 +134,9 @@ class Backend(Protocol):
     def mounted(self, layers: Sequence[str]) -> AbstractContextManager[str]:
         """The files of a stack of layers as a host directory; changes to it are thrown away."""
 
+    def in_memory(self) -> AbstractContextManager[str]:
+        """A new directory that is on no disk; gone when the context ends."""
+
     def hold_layer(self, owner: str, layer: str) -> None:
         """Keep a layer until ``release_layers`` of the same owner."""
 
@@ -142,6 +145,12 @@ class Backend(Protocol):
 
     def create_image(self, config: bytes, parent: str) -> str:
         """Register an image; returns its id."""
+
+    def local_image(self, name: str) -> BaseImage | None:
+        """The image of that name, if it is here."""
+
+    async def push(self, name: str, *, emit: Emit, credentials: Credentials) -> None:
+        """Send a tagged image to its registry."""
 
     async def tag(self, image: str, reference: str) -> str:
         """Give an image a name; returns the name in full, as the user sees it."""

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import IO, BinaryIO
 
 from wherry.build import fetch, solver
@@ -32,6 +32,7 @@ from wherry.storage.statedb import StateDB
 
 DEFAULT_DOCKERFILE = "Dockerfile"
 _MAX_DOCKERFILE = 8 << 20
+_IN_CONTEXT = "tar:"
 _ARCHIVE_TYPES = (
     "application/x-tar",
     "application/tar",
@@ -97,6 +98,7 @@ class Builder:
         output = Output(emit, quiet=request.quiet)
         async with AsyncExitStack() as resources:
             context = await self.open_context(body, remote, resources)
+            request = _with_trees(request, context)
             name, dockerfile_tree = request.dockerfile, context
             if isinstance(context, fetch.RemoteFile):  # a lone Dockerfile
                 content, name = await asyncio.to_thread(_read, context, context.path), "Dockerfile"
@@ -239,8 +241,27 @@ def _record(step: Step) -> CacheRecord:
     )
 
 
+def _with_trees(request: BuildRequest, context: Tree) -> BuildRequest:
+    """The request with named contexts that came with the context, below ``tar:PATH``."""
+    trees = dict(request.context_trees)
+    for name, address in request.contexts.items():
+        if not address.startswith(_IN_CONTEXT):
+            continue
+        if not isinstance(context, SpooledTree):
+            raise InvalidParameter(f"build context {name}: the request has no archive")
+        tree = context.take(address.removeprefix(_IN_CONTEXT))
+
+        async def fetch_tree(tree: Tree = tree) -> Tree:
+            return tree
+
+        trees[name.lower()] = fetch_tree
+    return replace(request, context_trees=trees) if trees else request
+
+
 def find_dockerfile(tree: Tree, wanted: str) -> tuple[str, bytes]:
     """Its name and content; ``dockerfile`` is tried when none was named."""
+    if posixpath.normpath(wanted).startswith("../"):
+        raise InvalidParameter(f"forbidden path outside the build context: {wanted} ()")
     names = [wanted] if wanted else [DEFAULT_DOCKERFILE, DEFAULT_DOCKERFILE.lower()]
     for name in names:
         found = resolve(tree, normalise(name))

@@ -49,8 +49,9 @@ class Step:
 
 
 def step_key(facts: Mapping[str, Any]) -> str:
-    """The key of a step with these facts."""
-    text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+    """The key of a step with these facts; how its instruction was written does not count."""
+    counted = {name: value for name, value in facts.items() if name != "instruction"}
+    text = json.dumps(counted, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -72,6 +73,11 @@ class StepCache:
                 (time.time(), key),
             )
         return _step(row)
+
+    def get(self, key: str) -> Step | None:
+        """The step with ``key``, whether its layer is there or not."""
+        row = self._db.one("SELECT * FROM build_steps WHERE key = ?", (key,))
+        return None if row is None else _step(row)
 
     def store(
         self,

@@ -190,6 +190,21 @@ class SpooledTree:
         self._digests = {}
         return self
 
+    def take(self, path: str) -> SpooledTree:
+        """Take a directory out; returns it as a tree of its own, which shares the file.
+
+        Raises InvalidParameter when there is none.
+        """
+        root = normalise(path)
+        entry = self._entries.get(root)
+        if not root or entry is None or not entry.is_directory:
+            raise InvalidParameter(f"build context has no directory {path}")
+        taken = SpooledTree(self._spool)
+        for name in walk(self, root):
+            taken.insert(name[len(root) + 1 :], self._entries[name], self._offsets.get(name))
+        self._remove(root)
+        return taken
+
     def exclude(self, patterns: Iterable[str]) -> None:
         """Drop what the patterns of a ``.dockerignore`` leave out.
 
@@ -244,7 +259,7 @@ class TarTree(SpooledTree):
         }
         entry = Entry(
             kind,
-            member.mode & 0o7777,
+            0o777 if kind is Kind.SYMLINK else member.mode & 0o7777,  # as symlink(2) makes them
             member.uid,
             member.gid,
             member.size if kind is Kind.FILE else 0,

@@ -48,10 +48,12 @@ class Options:
     now: int = 0  # mtime of new directories
 
 
-def find_sources(tree: Tree, pattern: str, *, parents: bool = False) -> list[Origin]:
+def find_sources(
+    tree: Tree, pattern: str, *, parents: bool = False, context: bool = True
+) -> list[Origin]:
     """What ``pattern`` names in ``tree``; ``..`` is clipped at its root.
 
-    Raises CopyError when there is nothing.
+    ``context`` says that the tree is a build context. Raises CopyError when there is nothing.
     """
     pivot, has_pivot, kept = pattern.rpartition("/./")
     if not has_pivot:
@@ -74,10 +76,8 @@ def find_sources(tree: Tree, pattern: str, *, parents: bool = False) -> list[Ori
     if not found:
         if filepath.has_wildcard(pattern):
             raise CopyError("no source files were specified")
-        raise CopyError(
-            "file not found in build context or excluded by .dockerignore:"
-            f" stat {pattern}: file does not exist"
-        )
+        where = "file not found in build context or excluded by .dockerignore: "
+        raise CopyError(f"{where if context else ''}stat {pattern}: file does not exist")
     return found
 
 
@@ -146,7 +146,8 @@ class LayerPlan:
             if entry.is_directory and origin.contents:
                 if existing is not None and not existing.is_directory:
                     raise CopyError(f"cannot copy to non-directory: /{root}")
-                self._directory(root, None if slash or into else entry)
+                # Only a directory that is made here looks like the source.
+                self._directory(root, None if slash or into or existing else entry)
                 self._tree(origin, root)
             elif not origin.contents:
                 self._with_parents(origin, root, entry)

@@ -69,7 +69,7 @@ async def copy_step(
         arrivals = await _arrivals(job, wanted, place)
         destination = _destination(state, wanted, len(arrivals) + len(documents))
         root = job.backend.tree(state.layers)
-        owner = parse_chown(wanted.chown, root) if wanted.chown else None
+        owner = _owner(wanted, root)
         chmod = parse_chmod(wanted.chmod) if wanted.chmod else None
         files = await asyncio.to_thread(_digests, arrivals, owner is None)
     except CopyError as error:
@@ -90,8 +90,9 @@ async def copy_step(
         "latest file time": job.clamp,
     }
     keyed = {**facts, "arriving": sorted(files)}
-    noun = "file" if len(files) == 1 else "multi" if len(arrivals) > 1 else "dir"
-    text = f"{wanted.NAME} {noun}:{content} in {destination} "
+    noun = _noun(arrivals, len(documents))
+    flags = "".join(f"--{flag} " for flag in _told_flags(wanted))
+    text = f"{wanted.NAME} {flags}{noun}:{content} in {wanted.destination} "
     created_by = imageconfig.history_command(imageconfig.shell_of(state.config), text, files=True)
 
     async def make() -> Made:
@@ -120,7 +121,7 @@ async def workdir_step(
     found = resolve(root, normalise(path))
     entry = root.entry(found) if found is not None else None
     if entry is not None and not entry.is_directory:
-        raise CopyError(f"cannot mkdir: {path}: not a directory")
+        raise CopyError(f"cannot mkdir: {path} is not a directory")
     facts = {
         "step": "WORKDIR",
         "instruction": instruction.origin.text,
@@ -142,6 +143,40 @@ async def workdir_step(
 def _store(job: Job, plan: LayerPlan) -> Made:
     layer = job.backend.add_layer(layer_tar(plan.items()))
     return Made(layer, job.backend.layer_size(layer))
+
+
+def _noun(arrivals: Sequence[Arrival], documents: int) -> str:
+    """What arrives, as the history calls it."""
+    if len(arrivals) + documents != 1:
+        return "multi"
+    directory = arrivals and (entry := _entry(arrivals[0].origin)) and entry.is_directory
+    return "dir" if directory else "file"
+
+
+def _entry(origin: Origin) -> Entry | None:
+    return origin.tree.entry(origin.path)
+
+
+def _told_flags(wanted: Transfer) -> list[str]:
+    """The flags that change what arrives, for the history."""
+    flags = [f"exclude={pattern}" for pattern in wanted.exclude]
+    for name in ("chown", "chmod", "link", "parents", "unpack"):
+        value = getattr(wanted, name, None)
+        if value not in (None, "", False):
+            flags.append(name if value is True else f"{name}={value}")
+    return flags
+
+
+def _owner(wanted: Transfer, root: Tree) -> tuple[int, int] | None:
+    """The ids that ``--chown`` names, looked up in the image. Raises SyntaxProblem."""
+    if not wanted.chown:
+        return None
+    try:
+        return parse_chown(wanted.chown, root)
+    except SyntaxProblem as problem:
+        raise SyntaxProblem(
+            f"unable to convert uid/gid chown string to host mapping: {problem}"
+        ) from None
 
 
 def _document_data(state: StageState, document: Heredoc) -> bytes:
@@ -173,7 +208,11 @@ async def _arrivals(job: Job, wanted: Copy | Add, place: Place) -> list[Arrival]
             Arrival(origin, keep_owner=bool(wanted.source_name))
             for source in wanted.sources
             for origin in await asyncio.to_thread(
-                find_sources, tree, source, parents=wanted.parents
+                find_sources,
+                tree,
+                source,
+                parents=wanted.parents,
+                context=not wanted.source_name,
             )
         ]
     found: list[Arrival] = []

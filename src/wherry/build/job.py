@@ -11,9 +11,10 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from wherry.build.backend import Backend
+from wherry.build.backend import Backend, BaseImage
 from wherry.build.cache import StepCache, step_key
 from wherry.build.cachemounts import CacheMounts
+from wherry.build.imagecache import HistoryStep, find_step
 from wherry.build.progress import Lane, Output
 from wherry.build.request import BuildRequest
 from wherry.build.state import StageState
@@ -55,6 +56,8 @@ class Job:
     protect: Callable[[str], None]
     resources: AsyncExitStack
     find_source: SourceFinder
+    images: list[BaseImage] = field(default_factory=list)  # sources of steps: --cache-from
+    done: list[tuple[int, str]] = field(default_factory=list)  # (stage, key) of all steps
     _locks: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 
     @property
@@ -84,9 +87,15 @@ class Job:
         facts: Mapping[str, Any],
         created_by: str,
         make: Callable[[], Awaitable[Made]] | None,
+        *,
+        told: bool = True,
     ) -> StageState:
-        """Take a step from the cache or make it; without ``make`` it has no layer."""
+        """Take a step from the cache or make it; without ``make`` it has no layer.
+
+        ``told`` says that ``created_by`` tells all that its result depends on.
+        """
         key = step_key(facts)
+        self.done.append((place.stage, key))
         lane.ready()
         async with self._locks[key]:
             known = self.cache.find(key, self.backend.has_layer) if place.cached else None
@@ -96,6 +105,11 @@ class Job:
                 lane.cached()
                 self._explain(lane, place, facts, True, [], known.seconds, known.size)
                 return state.recorded(created_by, known.created, known.layer)
+            if place.cached and told:
+                layered = make is not None
+                found = find_step(self.images, state, created_by, layered=layered)
+                if found:
+                    return self._taken(found, state, lane, place, facts, created_by)
             reasons = self.cache.explain(place.name, facts) if self.request.explain else []
             if not place.cached:
                 reasons = ["the cache was not to be used"]
@@ -103,22 +117,52 @@ class Job:
             made = await make() if make else Made("")
             seconds = time.monotonic() - began
             created = self.now()
-            if made.layer:
-                self.protect(made.layer)
-                self.backend.hold_layer(f"build:{key}", made.layer)
-            self.cache.store(
-                key,
-                place.name,
-                facts,
-                kind="layer" if made.layer else "config",
-                layer=made.layer,
-                created=created,
-                size=made.size,
-                seconds=seconds,
-                description=created_by,
-            )
+            self._remember(key, place, facts, created_by, created, made.layer, made.size, seconds)
             self._explain(lane, place, facts, False, reasons, seconds, made.size)
             return state.recorded(created_by, created, made.layer)
+
+    def _taken(
+        self,
+        found: HistoryStep,
+        state: StageState,
+        lane: Lane,
+        place: Place,
+        facts: Mapping[str, Any],
+        created_by: str,
+    ) -> StageState:
+        """Take a step from an image's history, and remember it like one that was made here."""
+        size = self.backend.layer_size(found.layer) if found.layer else 0
+        created = found.line.get("created") or ""
+        self._remember(step_key(facts), place, facts, created_by, created, found.layer, size, 0.0)
+        lane.cached()
+        self._explain(lane, place, facts, True, [], 0.0, size)
+        return state.continued(found.line, found.layer)
+
+    def _remember(
+        self,
+        key: str,
+        place: Place,
+        facts: Mapping[str, Any],
+        created_by: str,
+        created: str,
+        layer: str,
+        size: int,
+        seconds: float,
+    ) -> None:
+        if layer:
+            self.protect(layer)
+            self.backend.hold_layer(f"build:{key}", layer)
+        self.cache.store(
+            key,
+            place.name,
+            facts,
+            kind="layer" if layer else "config",
+            layer=layer,
+            created=created,
+            size=size,
+            seconds=seconds,
+            description=created_by,
+        )
 
     def _explain(
         self,

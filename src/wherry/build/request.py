@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wherry.build.backend import Credentials, Resources
+from wherry.build.imagecache import CacheTarget
 from wherry.build.platforms import Platform
 from wherry.build.trees import Tree
 
@@ -57,6 +58,7 @@ class BuildRequest:
 
     ``contexts`` are named contexts by address, ``context_trees`` those whose files the client
     has; ``epoch`` is SOURCE_DATE_EPOCH in seconds. ``check`` only runs the lint rules.
+    ``cache_from`` are images, ``cache_pulled`` those of them to fetch when they are not here.
     """
 
     dockerfile: str = ""
@@ -72,6 +74,8 @@ class BuildRequest:
     squash: bool = False
     network: str = "default"
     cache_from: tuple[str, ...] = ()
+    cache_pulled: tuple[str, ...] = ()
+    cache_to: tuple[CacheTarget, ...] = ()
     contexts: Mapping[str, str] = field(default_factory=dict)
     context_trees: Mapping[str, ContextTree] = field(default_factory=dict)
     secrets: Secrets = field(default_factory=lambda: secrets_in({}))

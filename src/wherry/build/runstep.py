@@ -17,7 +17,7 @@ from typing import Any
 from wherry.build import imageconfig
 from wherry.build.backend import CommandFailed, RunMount, RunRequest
 from wherry.build.context import unpack
-from wherry.build.errors import SyntaxProblem
+from wherry.build.errors import SyntaxProblem, quoted
 from wherry.build.instructions import Mount, Run
 from wherry.build.instructions.run import SCRIPT_DIRECTORY
 from wherry.build.job import Job, Made, Place, layers_digest
@@ -95,7 +95,9 @@ async def run_step(
             )
             return await _execute(job, request, command, lane)
 
-    return await job.step(state, lane, place, facts, created_by, make)
+    plain = not instruction.mounts and instruction.script is None
+    told = plain and instruction.network == "default" and instruction.security == "sandbox"
+    return await job.step(state, lane, place, facts, created_by, make, told=told)
 
 
 async def _execute(job: Job, request: RunRequest, command: tuple[str, ...], lane: Lane) -> Made:
@@ -235,10 +237,10 @@ def _agent_environment(
 
 async def _agent(job: Job, mount: Mount, stack: AsyncExitStack) -> RunMount | None:
     name = mount.id or "default"
-    path = f"{_scratch(job, stack)}/agent"
+    path = f"{stack.enter_context(job.backend.in_memory())}/agent"
     if not await job.request.agents(name, path, stack):
         if mount.required:
-            raise SyntaxProblem(f"no SSH key {name} was forwarded to this build")
+            raise SyntaxProblem(f"no SSH key {quoted(name)} forwarded from the client")
         return None
     os.chown(path, mount.uid or 0, mount.gid or 0)
     os.chmod(path, 0o600 if mount.mode is None else mount.mode)
@@ -258,7 +260,7 @@ async def _secret_file(job: Job, mount: Mount, stack: AsyncExitStack) -> RunMoun
     if value is None or (mount.env is not None and not mount.target):
         return None
     name = mount.id or mount.source or posixpath.basename(mount.target)
-    path = f"{_scratch(job, stack)}/secret"
+    path = f"{stack.enter_context(job.backend.in_memory())}/secret"
     with open(path, "xb", opener=lambda p, flags: os.open(p, flags, 0o600)) as file:
         file.write(value)
     os.chown(path, mount.uid or 0, mount.gid or 0)

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from wherry.build import fetch, imageconfig, squash
+from wherry.build import cacheimages, fetch, imageconfig, squash
 from wherry.build.backend import Backend, BaseImage
 from wherry.build.cache import StepCache
 from wherry.build.cachemounts import CacheMounts
@@ -113,11 +113,12 @@ class _Build:
         for index in self._graph.order:
             numbers[index] = number
             number += 1 + len(self._graph.nodes[index].stage.instructions)
-        self._total = number - 1 + bool(self._request.labels)
+        self._total = number - 1 + len(self._request.labels)
         return numbers
 
     async def execute(self) -> Solved:
         """Run all stages that are needed."""
+        await cacheimages.take_in(self.job)
         for number, argument in enumerate(self._dockerfile.global_args, start=1):
             self._output.text(f"Step {number}/{self._total} : {argument.origin.text}")
             self._output.text("\n")
@@ -141,7 +142,18 @@ class _Build:
         if self._request.squash:
             state = await squash.squashed(self.job, state)
         self._warn_of_unused_arguments()
+        for target in self._request.cache_to:
+            await cacheimages.send(self.job, target, self._chain(), state)
         return Solved(self._current_id(state), state.base, state.image_config(), state.layers)
+
+    def _chain(self) -> set[int]:
+        """The stages that the target was built on, itself included."""
+        chain: set[int] = set()
+        index: int | None = self._graph.target
+        while index is not None:
+            chain.add(index)
+            index = self._graph.nodes[index].base.stage
+        return chain
 
     def _current_id(self, state: StageState) -> str:
         """The id of the image so far; the base's own while nothing was added to it."""
@@ -172,7 +184,8 @@ class _Build:
         try:
             lane.step(self._title(node, 0, node.stage.origin))
             state = await self._base(node, lane)
-            lane.result(self._current_id(state) if state.base or state.history else "")
+            if not state.triggers:
+                lane.result(self._current_id(state) if state.base or state.history else "")
             usable = self._cache_usable(node)
             state = await self._triggers(node, state, lane, usable)
             for ordinal, instruction in enumerate(node.stage.instructions, start=1):
@@ -230,6 +243,9 @@ class _Build:
             return state.with_config(OnBuild=None) if triggers else state
         if node.base.name == "scratch":
             return StageState.empty(scope, platform)
+        if node.base.name.startswith(("scratch:", "scratch@")):
+            line = node.stage.origin.origin.start
+            raise DockerfileError("'scratch' is a reserved name", line, self._dockerfile.file)
         image = await self._image_named(node.base.name, platform, lane.emit)
         return StageState.on_image(image, scope, platform)
 
@@ -263,16 +279,23 @@ class _Build:
     async def _final_labels(
         self, node: StageNode, state: StageState, lane: Lane, usable: bool
     ) -> StageState:
-        labels = dict(sorted(self._request.labels.items()))
-        text = "LABEL " + " ".join(f"{name}={value}" for name, value in labels.items())
-        lane.step(Title(self._total, self._total, text))
-        changed = replace(state, config=imageconfig.with_labels(state.config, labels))
-        facts = {"step": "LABEL", "instruction": text, "parent": self._current_id(state)}
-        place = Place(f"{node.stage.name}|labels", node.stage.index, 0, usable)
-        created_by = imageconfig.history_command(imageconfig.shell_of(state.config), text)
-        done = await self.job.step(changed, lane, place, facts, created_by, None)
-        lane.result(self._current_id(done))
-        return done
+        """``--label``: one step for each, at the end."""
+        labels = sorted(self._request.labels.items())
+        for number, (name, value) in enumerate(labels, self._total - len(labels) + 1):
+            text = f"LABEL {name}={value}"
+            lane.step(Title(number, self._total, text))
+            changed = replace(state, config=imageconfig.with_labels(state.config, {name: value}))
+            facts = {
+                "step": "LABEL",
+                "instruction": text,
+                "value": text,
+                "parent": self._current_id(state),
+            }
+            place = Place(f"{node.stage.name}|label {name}", node.stage.index, 0, usable)
+            created_by = imageconfig.history_command(imageconfig.shell_of(state.config), text)
+            state = await self.job.step(changed, lane, place, facts, created_by, None)
+            lane.result(self._current_id(state))
+        return state
 
     # Steps -------------------------------------------------------------------------------
 
@@ -304,7 +327,7 @@ class _Build:
             "value": changed.text,
             "parent": self._current_id(state),
         }
-        shell = imageconfig.shell_of(state.config)
+        shell = imageconfig.shell_of(changed.state.config)
         created_by = imageconfig.history_command(shell, changed.text)
         return await self.job.step(changed.state, lane, place, facts, created_by, None)
 

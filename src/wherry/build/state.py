@@ -108,9 +108,17 @@ class StageState:
             line["author"] = self.author
         if not layer:
             line["empty_layer"] = True
-        layers = (*self.layers, layer) if layer else self.layers
-        history = (*self.history, line)
-        return replace(self, history=history, created=created, layers=layers, changed=True)
+        return self.continued(line, layer)
+
+    def continued(self, line: Mapping[str, Any], layer: str = "") -> StageState:
+        """The state with this line of history, and one more layer if there is one."""
+        return replace(
+            self,
+            history=(*self.history, line),
+            created=line.get("created") or self.created,
+            layers=(*self.layers, layer) if layer else self.layers,
+            changed=True,
+        )
 
     def with_config(self, **values: Any) -> StageState:
         """The state with members of its configuration replaced; None removes one."""
@@ -205,7 +213,9 @@ def _argument(state: StageState, instruction: Arg) -> Change:
 
 
 def _entrypoint(state: StageState, instruction: Entrypoint) -> Change:
-    command = list(instruction.command.with_shell(imageconfig.shell_of(state.config)))
+    wanted = instruction.command
+    shell = imageconfig.shell_of(state.config)
+    command = list(wanted.with_shell(shell)) if wanted.arguments else []
     changed = state.with_config(Entrypoint=command or None)
     if not state.command_set:  # a CMD of the base image belongs to its entry point
         changed = changed.with_config(Cmd=None)

@@ -189,6 +189,8 @@ class _Scanner:
             raise SyntaxProblem("syntax error: bad substitution")
         name = self.name()
         modifier = self.next()
+        if modifier == _END:
+            raise SyntaxProblem("syntax error: missing '}'")
         if modifier == "}":
             value = self.options.lookup(name)
             if value is None:

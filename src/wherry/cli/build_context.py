@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _MAGICS = (b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")
+NAMED_CONTEXT = ".named-context"
 _REMOTE = ("http://", "https://", "git://", "git@", "github.com/", "ssh://")
 
 
@@ -44,10 +45,13 @@ def _after(head: bytes) -> Iterator[bytes]:
 
 
 def directory_context(
-    directory: str, dockerfile: str, *, compress: bool = False
+    directory: str, dockerfile: str, *, compress: bool = False, named: dict[str, str] | None = None
 ) -> tuple[Iterable[bytes], str]:
     """The tar stream of a directory, without what its ignore file names, and the Dockerfile's
-    name in it; raises CliError."""
+    name in it; raises CliError.
+
+    ``named`` are other directories by the path below which they travel.
+    """
     if not os.path.isdir(directory):
         raise CliError(f'unable to prepare context: path "{directory}" not found')
     root = os.path.realpath(directory)
@@ -57,7 +61,8 @@ def directory_context(
     else:
         name, outside = _locate(root, directory, dockerfile)
     matcher = Matcher(context_patterns(_patterns(root, name), name))
-    parts: Iterable[bytes] = _tar(root, matcher, {name: outside} if outside is not None else {})
+    extra = {name: outside} if outside is not None else {}
+    parts: Iterable[bytes] = _tar(root, matcher, extra, named or {})
     return (_gzip(parts) if compress else parts), name
 
 
@@ -96,17 +101,27 @@ def _patterns(root: str, dockerfile: str) -> list[str]:
     return []
 
 
-def _tar(root: str, matcher: Matcher, extra: dict[str, bytes]) -> Iterator[bytes]:
+def _tar(
+    root: str, matcher: Matcher, extra: dict[str, bytes], named: dict[str, str]
+) -> Iterator[bytes]:
     stream = TarStream()
-    for path in walk(root, matcher):
-        try:
-            # Owned by root, as the daemon would make it anyhow.
-            yield from stream.add(os.path.join(root, path), path, as_root=True)
-        except OSError as error:
-            raise CliError(f"error checking context: {error}") from None
+    yield from _add(stream, root, matcher, "")
+    for place, directory in named.items():
+        real = os.path.realpath(directory)
+        yield from stream.add(real, place, as_root=True)
+        yield from _add(stream, real, Matcher(_patterns(real, "")), f"{place}/")
     for name, content in extra.items():
         stream.add_bytes(name, content)
     yield stream.finish()
+
+
+def _add(stream: TarStream, root: str, matcher: Matcher, prefix: str) -> Iterator[bytes]:
+    for path in walk(root, matcher):
+        try:
+            # Owned by root, as the daemon would make it anyhow.
+            yield from stream.add(os.path.join(root, path), prefix + path, as_root=True)
+        except OSError as error:
+            raise CliError(f"error checking context: {error}") from None
 
 
 def walk(root: str, matcher: Matcher) -> Iterator[str]:

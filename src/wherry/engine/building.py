@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import glob
 import os
+import shutil
 import socket
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, contextmanager, suppress
 from typing import Any
 
 from wherry.build.backend import (
@@ -34,16 +37,19 @@ from wherry.engine.containers.services import Services
 from wherry.engine.containers.start import compiled_filter
 from wherry.engine.images import Images
 from wherry.engine.spec.build import RANGE_SIZE, SpecInput, build
-from wherry.errors import InvalidParameter, NotFound
+from wherry.errors import InvalidParameter, KernelError, NotFound
 from wherry.images import reference
 from wherry.images.archive import ArchivedImage, archive
 from wherry.images.manifest import Platform as ImagePlatform
+from wherry.linux import mounts
+from wherry.linux.probe import idmapped_mounts
 from wherry.network import requests
 from wherry.runtime.bundle import Bundle, LogConfig
 from wherry.runtime.client import AttachRequest, Shim
 from wherry.storage.driver import remove_tree
 
 _READ = 1 << 16
+_MEMORY = "build-secret-"
 _FILES = ("resolv.conf", "hostname", "hosts")
 
 
@@ -56,6 +62,9 @@ class BuildEngine:
         self._layers = services.layers
         self.directory = os.path.join(services.config.data_root, "builder")
         os.makedirs(self.directory, mode=0o700, exist_ok=True)
+        self._memory_maps: bool | None = None
+        for left in glob.glob(f"{glob.escape(services.config.exec_root)}/{_MEMORY}*"):
+            _remove_memory(left)
 
     # Images ------------------------------------------------------------------------------
 
@@ -87,6 +96,19 @@ class BuildEngine:
             emit=emit,
         )
         return _base(await asyncio.to_thread(store.resolve, name, wanted))
+
+    def local_image(self, name: str) -> BaseImage | None:
+        """The image of that name, if it is here."""
+        try:
+            return _base(self._services.images.resolve(name))
+        except NotFound:
+            return None
+
+    async def push(self, name: str, *, emit: Emit, credentials: Credentials) -> None:
+        """Send a tagged image to its registry."""
+        parsed = reference.parse(name).tagged()
+        auth = await credentials(parsed.domain)
+        await self._images.push(parsed.familiar_name, parsed.tag or "", auth=auth, emit=emit)
 
     def create_image(self, config: bytes, parent: str) -> str:
         """Register an image; returns its id."""
@@ -160,6 +182,27 @@ class BuildEngine:
                 yield path
         finally:
             self._layers.remove_root(name)
+
+    @contextmanager
+    def in_memory(self) -> Iterator[str]:
+        """A tmpfs of its own, which only root can enter; gone when the context ends.
+
+        Where the kernel cannot map ids of a tmpfs (before Linux 6.3) its files would be nobody's
+        in a container: there the directory is on disk.
+        """
+        directory = tempfile.mkdtemp(prefix=_MEMORY, dir=self._services.config.exec_root)
+        try:
+            flags = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
+            mounts.mount("tmpfs", directory, "tmpfs", flags, "mode=0700,size=64m")
+            if self._memory_maps is None:
+                self._memory_maps = not self._services.facts.user_namespaces or idmapped_mounts(
+                    directory
+                )
+            if not self._memory_maps:
+                mounts.unmount(directory, mounts.MNT_DETACH)
+            yield directory
+        finally:
+            _remove_memory(directory)
 
     # RUN ---------------------------------------------------------------------------------
 
@@ -281,13 +324,21 @@ class BuildEngine:
         upper = self._layers.driver.take_upper(container)
         if upper is None:
             with self._layers.driver.mounted(container, request.layers) as root:
-                stubs.remove(root)
+                stubs.remove(root, copy=True)
+                if request.clamp is not None:
+                    _clamp(root, request.clamp, self.tree(request.layers))
         else:
             stubs.remove(upper)
             if request.clamp is not None:
-                _clamp(upper, request.clamp)
+                _clamp(upper, request.clamp, LayerTree(()))
         layer = self._layers.commit(container, request.layers, keep=False)
         return layer.diff_id, layer.size
+
+
+def _remove_memory(directory: str) -> None:
+    with suppress(KernelError):  # nothing is mounted there
+        mounts.unmount(directory, mounts.MNT_DETACH)
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 async def _finish(shim: Shim, near: socket.socket, output: Callable[[bytes], None]) -> int:
@@ -344,16 +395,25 @@ def _mount_point(mount: RunMount, directory: str) -> MountPoint:
     )
 
 
-def _clamp(directory: str, latest: int) -> None:
-    """Set times after ``latest`` (nanoseconds) back to it, of the directory and all below."""
-    pending = [directory]
+def _clamp(directory: str, latest: int, before: LayerTree) -> None:
+    """Set times after ``latest`` (nanoseconds) back to it, of the directory and all below.
+
+    What has the same time in ``before`` keeps it: it is no part of the new layer.
+    """
+    pending = [""]
     while pending:
-        where = pending.pop()
-        with os.scandir(where) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(entry.path)
-                elif entry.stat(follow_symlinks=False).st_mtime_ns > latest:
-                    os.utime(entry.path, ns=(latest, latest), follow_symlinks=False)
-        if os.lstat(where).st_mtime_ns > latest:
-            os.utime(where, ns=(latest, latest))
+        inside = pending.pop()
+        with os.scandir(f"{directory}/{inside}") as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+        for entry in found:
+            path = f"{inside}/{entry.name}" if inside else entry.name
+            if entry.is_dir(follow_symlinks=False):
+                pending.append(path)
+            mtime = entry.stat(follow_symlinks=False).st_mtime_ns
+            if mtime <= latest:
+                continue
+            old = before.entry(path)
+            if old is None or old.mtime != mtime:
+                os.utime(entry.path, ns=(latest, latest), follow_symlinks=False)
+    if os.lstat(directory).st_mtime_ns > latest:
+        os.utime(directory, ns=(latest, latest))

@@ -1,65 +1,123 @@
 """Mount points that a RUN leaves behind: empty files and directories nobody asked for.
 
 The runtime makes what it mounts on. What was not in the image before and is still an empty
-mount point afterwards is taken out of the layer again; no link is ever followed for that.
+mount point afterwards is taken out of the layer again, and a directory that is in the layer for
+nothing else goes, too; no link is ever followed for that.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from wherry.build.trees import Tree, resolve
+from wherry.build.trees import Entry, Tree, resolve
 
+_COPY_MARKS = (".overlay.origin", ".overlay.impure", ".overlay.uuid")
 _ALWAYS = ("proc", "sys", "dev", "etc/hosts", "etc/hostname", "etc/resolv.conf")
 
 
 @dataclass(frozen=True, slots=True)
 class Stubs:
-    """Paths that do not exist before a RUN and may have to be made for its mounts."""
+    """What mounts may leave behind; deepest paths first.
+
+    ``paths`` do not exist before a RUN and may have to be made. ``above`` are directories that
+    do: as they were, with the names in them.
+    """
 
     paths: tuple[str, ...]
+    above: tuple[tuple[str, Entry, frozenset[str]], ...] = ()
 
     @classmethod
     def before(cls, tree: Tree, targets: Iterable[str]) -> Stubs:
-        """What the mounts on ``targets`` may leave in ``tree``; deepest paths first."""
+        """What the mounts on ``targets`` may leave in ``tree``."""
         missing: set[str] = set()
+        above: dict[str, Entry] = {}
         for target in (*_ALWAYS, *(target.strip("/") for target in targets)):
             reached = resolve(tree, target, missing=True)
             parts = (reached or target).split("/")
             for count in range(len(parts), 0, -1):
                 path = "/".join(parts[:count])
-                if tree.entry(path) is not None:
-                    break
-                missing.add(path)
-        return cls(tuple(sorted(missing, key=lambda path: -path.count("/"))))
+                entry = tree.entry(path)
+                if entry is None:
+                    missing.add(path)
+                elif path not in missing and entry.is_directory and count < len(parts):
+                    above[path] = entry
+        return cls(
+            tuple(sorted(missing, key=_depth)),
+            tuple(
+                (path, above[path], frozenset(tree.children(path)))
+                for path in sorted(above, key=_depth)
+            ),
+        )
 
-    def remove(self, root: str) -> None:
-        """Take those that are empty out of the directory ``root``."""
+    def remove(self, root: str, *, copy: bool = False) -> None:
+        """Take what is of no use out of ``root``: a layer, or a ``copy`` of everything."""
         top = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
         try:
             for path in self.paths:
                 with suppress(OSError):
-                    _remove(top, path.split("/"))
+                    _remove(top, path)
+            for path, entry, names in self.above:
+                with suppress(OSError):
+                    if copy:
+                        _restore_time(top, path, entry, names)
+                    elif _only_copied_up(top, path, entry):
+                        _remove(top, path)
         finally:
             os.close(top)
 
 
-def _remove(top: int, parts: list[str]) -> None:
+def _depth(path: str) -> int:
+    return -path.count("/")
+
+
+def _remove(top: int, path: str) -> None:
     """Remove an empty file or directory; raises OSError for anything else on the way."""
+    with _parent(top, path) as (directory, name):
+        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        if stat.S_ISDIR(found.st_mode):
+            os.rmdir(name, dir_fd=directory)
+        elif stat.S_ISREG(found.st_mode) and found.st_size == 0:
+            os.unlink(name, dir_fd=directory)
+
+
+@contextmanager
+def _parent(top: int, path: str) -> Iterator[tuple[int, str]]:
+    """The directory that holds ``path``, opened, and the name in it."""
+    *parts, name = path.split("/")
     directory = os.dup(top)
     try:
-        for part in parts[:-1]:
+        for part in parts:
             inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
             os.close(directory)
             directory = inner
-        found = os.stat(parts[-1], dir_fd=directory, follow_symlinks=False)
-        if stat.S_ISDIR(found.st_mode):
-            os.rmdir(parts[-1], dir_fd=directory)
-        elif stat.S_ISREG(found.st_mode) and found.st_size == 0:
-            os.unlink(parts[-1], dir_fd=directory)
+        yield directory, name
     finally:
         os.close(directory)
+
+
+def _only_copied_up(top: int, path: str, before: Entry) -> bool:
+    """Whether a directory of a layer differs from the one below it in its time at most."""
+    with _parent(top, path) as (directory, name):
+        found = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
+    try:
+        status = os.fstat(found)
+        names = {name for name in os.listxattr(found) if not name.endswith(_COPY_MARKS)}
+    finally:
+        os.close(found)
+    as_before = (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+    return as_before == (before.mode, before.uid, before.gid) and names == set(before.xattrs)
+
+
+def _restore_time(top: int, path: str, before: Entry, names: frozenset[str]) -> None:
+    """Undo the change of time of a directory that holds the same names as before."""
+    with _parent(top, path) as (directory, name):
+        found = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
+    try:
+        if names == set(os.listdir(found)):
+            os.utime(found, ns=(before.mtime, before.mtime))
+    finally:
+        os.close(found)

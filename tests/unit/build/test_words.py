@@ -89,7 +89,7 @@ def test_word(text: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("${A", "unsupported modifier \\(\\) in substitution"),
+        ("${A", "syntax error: missing"),
         ("${", "syntax error: missing '}'"),
         ("${}", "syntax error: bad substitution"),
         ("${:-x}", "syntax error: bad substitution"),

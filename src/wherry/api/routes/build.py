@@ -15,8 +15,10 @@ from wherry.api.progress import Emit, stream_progress
 from wherry.api.replies import reply
 from wherry.api.router import Route
 from wherry.api.routes import buildkit
+from wherry.build.agents import agents_at
 from wherry.build.backend import CommandFailed, Resources
 from wherry.build.errors import SyntaxProblem
+from wherry.build.imagecache import CacheTarget, parse_target
 from wherry.build.platforms import parse_platform
 from wherry.build.request import BuildRequest, credentials_in, secrets_in
 from wherry.errors import InvalidParameter
@@ -59,7 +61,11 @@ def build_request(call: Call) -> BuildRequest:
         raise InvalidParameter(f"invalid version: {version}")
     if call.text("outputs") not in ("", "[]", "null"):
         raise InvalidParameter("custom outputs are not offered by this route")
+    isolation = call.text("isolation")
+    if isolation not in ("", "default"):
+        raise InvalidParameter(f'Unsupported isolation: "{isolation}"')
     arguments = _arguments(call)
+    cache = [_cache_source(entry) for entry in _list(call, "cachefrom")]
     return BuildRequest(
         dockerfile=call.text("dockerfile"),
         tags=_tags(call),
@@ -73,9 +79,12 @@ def build_request(call: Call) -> BuildRequest:
         quiet=call.flag("q"),
         squash=call.flag("squash"),
         network=call.text("networkmode") or "default",
-        cache_from=_list(call, "cachefrom"),
+        cache_from=tuple(name for name, _ in cache),
+        cache_pulled=tuple(name for name, pulled in cache if pulled),
+        cache_to=_cache_targets(call),
         contexts=_texts_by_name(call, "contexts"),
         secrets=secrets_in(_secrets(call)),
+        agents=agents_at(_agents(call)),
         resources=_resources(call),
         credentials=credentials_in(call.header_json("X-Registry-Config")),
         epoch=_epoch(arguments),
@@ -93,6 +102,29 @@ def _tags(call: Call) -> tuple[str, ...]:
     return tags
 
 
+def _cache_source(text: str) -> tuple[str, bool]:
+    """An image, or ``type=registry,ref=IMAGE``, which is fetched when it is not here."""
+    if "=" not in text:
+        return text, False
+    options = _options(text)
+    if options.get("type", "registry") != "registry" or not options.get("ref"):
+        raise InvalidParameter(f"unknown cache source: {text}")
+    return options["ref"], True
+
+
+def _cache_targets(call: Call) -> tuple[CacheTarget, ...]:
+    targets = (parse_target(_options(text)) for text in _list(call, "cacheto"))
+    return tuple(target for target in targets if target is not None)
+
+
+def _options(text: str) -> dict[str, str]:
+    """``a=b,c=d``. Raises InvalidParameter."""
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    if not all(equals for _, equals, _ in pairs):
+        raise InvalidParameter(f"invalid value {text!r}: it is not key=value,key=value")
+    return {key.strip().lower(): value for key, _, value in pairs}
+
+
 def _platform(text: str) -> Any:
     try:
         return parse_platform(text) if text else None
@@ -102,7 +134,7 @@ def _platform(text: str) -> Any:
 
 def _arguments(call: Call) -> dict[str, str]:
     """``--build-arg``; a null takes the value of the client's environment, which it lacked."""
-    given = _json(call, "buildargs", {})
+    given = _json(call, "buildargs", {}, "build args")
     if not isinstance(given, dict):
         raise InvalidParameter("error reading build args: not a JSON object")
     return {name: str(value) for name, value in given.items() if value is not None}
@@ -122,14 +154,14 @@ def _list(call: Call, name: str) -> tuple[str, ...]:
     return tuple(map(str, given))
 
 
-def _json(call: Call, name: str, default: Any) -> Any:
+def _json(call: Call, name: str, default: Any, what: str = "") -> Any:
     text = call.text(name)
     if not text:
         return default
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InvalidParameter(f"error reading {name}: {error}") from None
+        raise InvalidParameter(f"error reading {what or name}: {error}") from None
     return default if value is None else value
 
 
@@ -142,6 +174,14 @@ def _secrets(call: Call) -> dict[str, bytes]:
         raise InvalidParameter("invalid X-Build-Secrets header: values are not base64") from None
 
 
+def _agents(call: Call) -> dict[str, str]:
+    """Sockets of SSH agents on this host by id."""
+    given = call.header_json("X-Build-SSH")
+    if not all(isinstance(path, str) and path.startswith("/") for path in given.values()):
+        raise InvalidParameter("invalid X-Build-SSH header: values are absolute paths")
+    return dict(given)
+
+
 def _epoch(arguments: Mapping[str, str]) -> int | None:
     text = arguments.get(_EPOCH, "")
     if not text:
@@ -152,7 +192,7 @@ def _epoch(arguments: Mapping[str, str]) -> int | None:
 
 
 def _resources(call: Call) -> Resources:
-    ulimits = _json(call, "ulimits", [])
+    ulimits = _json(call, "ulimits", [], "ulimit settings")
     if not isinstance(ulimits, list) or not all(isinstance(item, dict) for item in ulimits):
         raise InvalidParameter("error reading ulimits: not a JSON array of objects")
     hosts = [word for text in call.texts("extrahosts") for word in text.split(",") if word]
