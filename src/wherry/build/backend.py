@@ -149,9 +149,6 @@ class Backend(Protocol):
     def local_image(self, name: str) -> BaseImage | None:
         """The image of that name, if it is here."""
 
-    async def push(self, name: str, *, emit: Emit, credentials: Credentials) -> None:
-        """Send a tagged image to its registry."""
-
     async def tag(self, image: str, reference: str) -> str:
         """Give an image a name; returns the name in full, as the user sees it."""
 

@@ -59,4 +59,4 @@ async def send(job: Job, target: CacheTarget, chain: set[int], state: StageState
     name = await job.backend.tag(image, target.reference)
     if target.push:
         job.output.text(f"Pushing cache to {name}\n")
-        await job.backend.push(name, emit=job.output.emit, credentials=job.request.credentials)
+        await job.backend.push(name, job.output.emit, credentials=job.request.credentials)

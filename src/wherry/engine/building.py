@@ -104,12 +104,6 @@ class BuildEngine:
         except NotFound:
             return None
 
-    async def push(self, name: str, *, emit: Emit, credentials: Credentials) -> None:
-        """Send a tagged image to its registry."""
-        parsed = reference.parse(name).tagged()
-        auth = await credentials(parsed.domain)
-        await self._images.push(parsed.familiar_name, parsed.tag or "", auth=auth, emit=emit)
-
     def create_image(self, config: bytes, parent: str) -> str:
         """Register an image; returns its id."""
         return self._services.images.create(config, parent, local=True).id
