@@ -9,7 +9,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import Any
 
 from wherry.build.backend import (
@@ -60,6 +60,7 @@ class BuildEngine:
         self._services = services
         self._images = images
         self._layers = services.layers
+        self._leases: list[Callable[[str], None]] = []
         self.directory = os.path.join(services.config.data_root, "builder")
         os.makedirs(self.directory, mode=0o700, exist_ok=True)
         self._memory_maps: bool | None = None
@@ -136,9 +137,19 @@ class BuildEngine:
 
     # Layers ------------------------------------------------------------------------------
 
-    def lease(self) -> AbstractContextManager[Callable[[str], None]]:
-        """Protects layers from removal while the context lasts."""
-        return self._layers.lease()
+    @contextmanager
+    def lease(self) -> Iterator[Callable[[str], None]]:
+        """Protects layers from removal while the context lasts; those that are made, at once."""
+        with self._layers.lease() as protect:
+            self._leases.append(protect)
+            try:
+                yield protect
+            finally:
+                self._leases.remove(protect)
+
+    def _protect(self, layer: str) -> None:
+        for protect in list(self._leases):
+            protect(layer)
 
     def has_layer(self, layer: str) -> bool:
         """Whether the layer is stored."""
@@ -154,7 +165,7 @@ class BuildEngine:
 
     def add_layer(self, chunks: Iterable[bytes]) -> str:
         """Store a layer from its tar stream; returns its diff id."""
-        return self._layers.add(chunks).diff_id
+        return self._layers.add(chunks, protect=self._protect).diff_id
 
     def hold_layer(self, owner: str, layer: str) -> None:
         """Keep a layer until ``release_layers`` of the same owner."""
@@ -273,6 +284,7 @@ class BuildEngine:
                 first_id=self._first_id(host),
                 ulimits=services.config.ulimits,
                 no_new_privileges=services.config.no_new_privileges,
+                apparmor=services.facts.apparmor,
                 last_capability=services.facts.last_capability,
             )
             bundle = await asyncio.to_thread(
@@ -325,7 +337,7 @@ class BuildEngine:
             stubs.remove(upper)
             if request.clamp is not None:
                 _clamp(upper, request.clamp, LayerTree(()))
-        layer = self._layers.commit(container, request.layers, keep=False)
+        layer = self._layers.commit(container, request.layers, keep=False, protect=self._protect)
         return layer.diff_id, layer.size
 
 

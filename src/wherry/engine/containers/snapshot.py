@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
+from wherry import faults
 from wherry.engine import changes as instructions
 from wherry.engine.config.codec import decode, encode
 from wherry.engine.config.container import ContainerConfig
@@ -123,7 +124,8 @@ async def commit(
     wanted = instructions.apply(wanted, changes)
     frozen = pause and container.state.status == "running"
     if frozen:
-        await stop.pause(services, container)
+        await stop.pause(services, container, lasting=False)
+        faults.point("commit.frozen")
     try:
         image = await asyncio.to_thread(
             _commit, services, container, wanted, comment, author, target
@@ -150,8 +152,8 @@ def _commit(
     created = views.timestamp(time.time())
     history = list(base.config.raw.get("history") or ()) if base else []
     with services.layers.lease() as protect:
-        layer = services.layers.commit(record.id, record.layers)
-        protect(layer.diff_id)
+        layer = services.layers.commit(record.id, record.layers, protect=protect)
+        faults.point("commit.layer")
         history.append(
             {
                 "created": created,
