@@ -1,8 +1,8 @@
 """Fault points: places where tests make the engine die or fail.
 
-``WHERRY_FAULT=point=kill`` ends the process with SIGKILL when it passes the point, as a crash
-would; ``point=error`` makes the step fail. Each takes effect once. Without the variable a point
-costs one comparison.
+``WHERRY_FAULT`` names a file. While that holds ``point=kill``, passing the point ends the process
+with SIGKILL, as a crash would; ``point=error`` makes the step fail. Each takes effect once and
+removes the file. Without the variable a point costs one comparison.
 """
 
 from __future__ import annotations
@@ -30,28 +30,38 @@ POINTS = (
     "remove.rootfs",
     "remove.directory",
     "remove.recorded",
+    "pause.frozen",
+    "unpause.thawed",
+    "update.applied",
+    "rename.recorded",
+    "exec.started",
+    "kill.marked",
+    "commit.frozen",
+    "commit.layer",
+    "copy.extracted",
+    "connect.recorded",
+    "volume.made",
 )
-"""Every point, in the order in which a container's life passes them."""
+"""Every point: those of a container's life in order, then those of single operations."""
 
-_armed = dict(
-    part.partition("=")[::2] for part in os.environ.get("WHERRY_FAULT", "").split(",") if part
-)
+_file = os.environ.get("WHERRY_FAULT", "")
 
 
 def point(name: str) -> None:
     """Pass a fault point; raises WherryError or ends the process when a test armed it."""
-    if _armed and name in _armed:
-        _strike(name, _armed.pop(name))
+    if _file:
+        _strike(name)
 
 
-def arm(name: str, effect: str) -> None:
-    """Arm a point from within the process; ``effect`` is ``kill`` or ``error``."""
-    if name not in POINTS or effect not in ("kill", "error"):
-        raise ValueError(f"no such fault: {name}={effect}")
-    _armed[name] = effect
-
-
-def _strike(name: str, effect: str) -> None:
+def _strike(name: str) -> None:
+    try:
+        with open(_file) as file:
+            armed, _, effect = file.read().strip().partition("=")
+    except FileNotFoundError:
+        return
+    if armed != name:
+        return
+    os.unlink(_file)
     if effect == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     raise WherryError(f"fault injected at {name}")

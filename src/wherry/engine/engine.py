@@ -17,7 +17,7 @@ from wherry.engine.builds import Builds
 from wherry.engine.config.limits import HostFacts, parse_number_set
 from wherry.engine.containers.adopt import adopt
 from wherry.engine.containers.containers import Containers
-from wherry.engine.containers.services import Facts, Services
+from wherry.engine.containers.services import Facts, Services, log
 from wherry.engine.containers.store import ContainerStore
 from wherry.engine.events import EventBus
 from wherry.engine.execs import Execs
@@ -28,13 +28,14 @@ from wherry.engine.options import DEFAULT_DATA_ROOT, EngineConfig
 from wherry.engine.registries import Registries
 from wherry.engine.reloading import RELOADABLE, reload_attributes
 from wherry.engine.safekeeping import keep_copy, write_copy
+from wherry.engine.spec.apparmor import policy
 from wherry.engine.spec.build import environment
 from wherry.engine.system import System
 from wherry.engine.volumes import EngineVolumes
-from wherry.errors import Conflict, Forbidden, KernelError
+from wherry.errors import Conflict, Forbidden, KernelError, WherryError
 from wherry.images.store import ImageStore
 from wherry.instance import Instance
-from wherry.linux import capabilities, cgroups, probe
+from wherry.linux import apparmor, capabilities, cgroups, probe
 from wherry.network.networks import Networks
 from wherry.network.options import NetworkOptions
 from wherry.registry.hosts import DOCKER_REGISTRY, RegistryOptions
@@ -225,7 +226,7 @@ async def _services(config: EngineConfig, db: StateDB, undo: contextlib.AsyncExi
     images = ImageStore(db, BlobStore(config.data_root), layers)
     if db.repair is None:
         await asyncio.to_thread(images.clean)
-    facts = await asyncio.to_thread(_facts, config.data_root)
+    facts = await asyncio.to_thread(_facts, config.data_root, instance)
     launcher = await Launcher.start(config.init_path)
     undo.push_async_callback(launcher.close)
     services: Services
@@ -269,7 +270,9 @@ async def _services(config: EngineConfig, db: StateDB, undo: contextlib.AsyncExi
     return services
 
 
-def _facts(data_root: str) -> Facts:
+def _facts(data_root: str, instance: Instance) -> Facts:
+    if cgroups.make_room(f"{instance.name}-host"):
+        log.info("moved the processes of the root cgroup into /%s-host", instance.name)
     layout = cgroups.discover()
     names = {name for name, _ in layout.v1} | set(layout.controllers)
     return Facts(
@@ -282,8 +285,20 @@ def _facts(data_root: str) -> Facts:
             swap_limit=probe.swap_limit(),
         ),
         last_capability=capabilities.last_capability(),
-        apparmor=probe.apparmor(),
+        apparmor=_confined_by_apparmor(),
     )
+
+
+def _confined_by_apparmor() -> bool:
+    """Load the containers' profile; False where that cannot be."""
+    if not apparmor.enabled() or not apparmor.parser():
+        return False
+    try:
+        apparmor.load(policy())
+    except WherryError as error:
+        log.warning("containers are not confined by AppArmor: %s", error)
+        return False
+    return True
 
 
 def _memory_nodes() -> frozenset[int]:

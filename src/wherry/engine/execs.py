@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from wherry import faults
 from wherry.engine import detach, ids
 from wherry.engine.config.codec import decode, encode
 from wherry.engine.config.exec import ExecConfig
@@ -127,6 +128,7 @@ class Execs:
                 seccomp=not config.privileged,
                 note=encode(config),
             )
+            faults.point("exec.started")
         except StartFailed as error:
             self._ended(entry, error.exit_code if error.exit_code != 125 else 126)
             raise _refusal(error) from error

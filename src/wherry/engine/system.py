@@ -72,7 +72,7 @@ class System:
 
     def _security_options(self) -> list[str]:
         options = []
-        if probe.apparmor():
+        if self._services.facts.apparmor:
             options.append("name=apparmor")
         if probe.seccomp():
             options.append("name=seccomp,profile=builtin")

@@ -47,6 +47,8 @@ _FSCONFIG_SET_FLAG = 0
 _FSCONFIG_SET_STRING = 1
 _FSCONFIG_CMD_CREATE = 6
 
+_PROC_SUPER_MAGIC = 0x9FA0
+
 _RESOLVE_NO_XDEV = 0x01
 _RESOLVE_NO_MAGICLINKS = 0x02
 _RESOLVE_NO_SYMLINKS = 0x04
@@ -128,6 +130,13 @@ def open_in_root(
                 raise
             last = error
     raise last
+
+
+def is_procfs(fd: int) -> bool:
+    """Whether a descriptor leads into a procfs, statfs(2)."""
+    found = (ctypes.c_long * 32)()  # struct statfs begins with f_type
+    checked("fstatfs", f"/proc/self/fd/{fd}", libc.fstatfs(ctypes.c_int(fd), ctypes.byref(found)))
+    return found[0] == _PROC_SUPER_MAGIC
 
 
 def open_tree(path: str, *, recursive: bool, at: int = AT_FDCWD) -> int:

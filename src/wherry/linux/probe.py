@@ -97,16 +97,6 @@ def seccomp() -> bool:
 
 
 @functools.cache
-def apparmor() -> bool:
-    """Whether AppArmor is on."""
-    try:
-        with open("/sys/module/apparmor/parameters/enabled") as file:
-            return file.read().strip() == "Y"
-    except OSError:
-        return False
-
-
-@functools.cache
 def selinux() -> bool:
     """Whether SELinux is on."""
     return os.path.exists("/sys/fs/selinux/enforce")

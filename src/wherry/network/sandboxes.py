@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from wherry import faults
 from wherry.errors import Conflict, Forbidden, InvalidParameter, NotFound, WherryError
 from wherry.network import allocation, files, links, ports, requests, sockets, views, wiring
 from wherry.network.blueprint import Blueprint
@@ -335,6 +336,7 @@ class Sandboxes:
             self._records.save_sandbox(changed)
             present = self._records.endpoints(container)
             endpoint = self._give(config, wanted, network, present) if pid else None
+        faults.point("connect.recorded")
         if endpoint is None or not pid:
             return
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+from contextlib import suppress
 
 from wherry.errors import KernelError
 from wherry.linux import capabilities, filters, mounts, process, rlimits
@@ -16,6 +17,8 @@ from wherry.runtime import executable, identity, reaper
 from wherry.runtime.bundle import StartFailed
 from wherry.runtime.host import Host
 from wherry.runtime.processplan import CapabilitySets, ProcessPlan
+
+_PROC_ROOT_INODE = 1
 
 
 def become_root(user_namespace: bool) -> None:
@@ -30,11 +33,11 @@ def become_root(user_namespace: bool) -> None:
 def set_label(plan: ProcessPlan) -> None:
     """AppArmor profile and SELinux label for the coming execve.
 
-    Written through a procfs of our own making: what the image mounted at /proc does not matter.
+    What the image mounted in the place of /proc's files does not matter (CVE-2019-16884).
     """
     if not plan.apparmor and not plan.selinux:
         return
-    proc = mounts.new_filesystem("proc")
+    proc = _real_procfs()
     try:
         if plan.apparmor:
             try:
@@ -45,6 +48,20 @@ def set_label(plan: ProcessPlan) -> None:
             _write_at(proc, "attr/exec", plan.selinux)
     finally:
         os.close(proc)
+
+
+def _real_procfs() -> int:
+    """A procfs of our own making, or where the kernel refuses one (masked paths), the container's.
+
+    The files of the latter are opened without passing another mount or a link.
+    """
+    with suppress(KernelError):
+        return mounts.new_filesystem("proc")
+    proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if os.fstat(proc).st_ino == _PROC_ROOT_INODE and mounts.is_procfs(proc):
+        return proc
+    os.close(proc)
+    raise KernelError("set label", "/proc is not a procfs", errno.ENOTDIR)
 
 
 def _write_at(proc: int, name: str, value: str) -> None:

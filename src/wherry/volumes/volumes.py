@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
+from wherry import faults
 from wherry.errors import Conflict, InvalidParameter, KernelError, NotFound, WherryError
 from wherry.linux import mounts
 from wherry.storage.statedb import StateDB
@@ -94,6 +95,7 @@ class Volumes:
         volume = Volume(name, driver_name, _now(), options, labels)
         # The folder first: a crash leaves a folder without a volume, which the next create takes.
         driver.create(name, options or {})
+        faults.point("volume.made")
         self._records.save(volume)
         self._event("create", volume)
         return volume

@@ -80,10 +80,13 @@ async def _settle(services: Services, container: Container, shim: Shim | None) -
 
 def _take(services: Services, container: Container, shim: Shim) -> None:
     record = container.record
-    frozen = Cgroup(services.cgroup(record)).frozen()
-    status = container.state.status
-    if frozen != (status == "paused"):
-        services.set_state(container, container.state.to("paused" if frozen else "running"))
+    cgroup = Cgroup(services.cgroup(record))
+    frozen, paused = cgroup.frozen(), container.state.status == "paused"
+    if paused and not frozen:
+        services.set_state(container, container.state.to("running"))
+    elif frozen and not paused:
+        with contextlib.suppress(KernelError):
+            cgroup.thaw()  # a commit, or a pause that nobody was told of
     container.shim = shim
     container.state = replace(container.state, pid=shim.pid)
     container.spec = SpecInput(
@@ -93,6 +96,7 @@ def _take(services: Services, container: Container, shim: Shim) -> None:
         first_id=record.first_id,
         ulimits=services.config.ulimits,
         no_new_privileges=services.config.no_new_privileges,
+        apparmor=services.facts.apparmor,
         last_capability=services.facts.last_capability,
     )
     end.watch(services, container, shim)

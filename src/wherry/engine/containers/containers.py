@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from wherry import faults
 from wherry.engine import detach, ids, logs, stats, top
 from wherry.engine.attach import AttachOptions
 from wherry.engine.config.signals import parse_signal
@@ -122,6 +123,7 @@ class Containers:
                     " container to be able to reuse that name."
                 )
             services.set_record(container, replace(container.record, name=chosen))
+            faults.point("rename.recorded")
             services.names.pop(before, None)
             services.names[chosen] = container.id
             services.networks.rename(container.id, chosen)

@@ -12,7 +12,8 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from typing import Any
 
-from wherry.engine import faults, ids
+from wherry import faults
+from wherry.engine import ids
 from wherry.engine.config import rules
 from wherry.engine.config.codec import TEXT, decode, encode, mismatch
 from wherry.engine.config.container import ContainerConfig

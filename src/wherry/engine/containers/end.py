@@ -8,7 +8,7 @@ import os
 import time
 from dataclasses import replace
 
-from wherry.engine import faults
+from wherry import faults
 from wherry.engine.containers import health, namespaces, restart
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.services import Services, log

@@ -12,6 +12,7 @@ import stat
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+from wherry import faults
 from wherry.engine.containers import inside
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.services import Services
@@ -148,6 +149,7 @@ async def archive_put(
                 await loop.sock_sendall(sock, chunk)
             sock.shutdown(socket.SHUT_WR)
         await inside.receive_header(sock)
+    faults.point("copy.extracted")
     services.publish(container, "extract-to-dir")
 
 

@@ -7,7 +7,7 @@ import os
 import shutil
 from dataclasses import replace
 
-from wherry.engine import faults
+from wherry import faults
 from wherry.engine.containers import end, stop
 from wherry.engine.containers import volumes as mounted
 from wherry.engine.containers.container import Container

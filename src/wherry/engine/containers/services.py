@@ -32,7 +32,8 @@ log = logging.getLogger(__name__)
 class Facts:
     """What was found out about the host when the engine opened.
 
-    ``user_namespaces`` tells whether containers can have their own over the data root.
+    ``user_namespaces`` tells whether containers can have their own over the data root,
+    ``apparmor`` whether the containers' profile is loaded.
     """
 
     user_namespaces: bool

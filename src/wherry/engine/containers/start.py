@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from typing import Any
 
-from wherry.engine import faults
+from wherry import faults
 from wherry.engine.config.host import HostConfig
 from wherry.engine.containers import end, health, namespaces, runtimes, volumes
 from wherry.engine.containers.container import Container
@@ -19,10 +19,11 @@ from wherry.engine.containers.logconfig import log_config
 from wherry.engine.containers.record import Record
 from wherry.engine.containers.services import Services
 from wherry.engine.containers.state import State, Status
+from wherry.engine.spec.apparmor import DEFAULT, policy
 from wherry.engine.spec.build import SpecInput, build, held_capabilities
 from wherry.engine.spec.security import parse_security_options
 from wherry.errors import Conflict, InvalidParameter, NotModified, WherryError
-from wherry.linux import seccomp
+from wherry.linux import apparmor, seccomp
 from wherry.network.model import Plan
 from wherry.runtime.bundle import Bundle, StartFailed
 
@@ -181,7 +182,7 @@ def _spec_input(
         linked_environment=plan.environment,
         ulimits=services.config.ulimits,
         no_new_privileges=services.config.no_new_privileges,
-        apparmor="",
+        apparmor=services.facts.apparmor,
         last_capability=services.facts.last_capability,
     )
 
@@ -189,6 +190,8 @@ def _spec_input(
 def _bundle(services: Services, record: Record, given: SpecInput) -> Bundle:
     program = runtimes.program(record.host.runtime, services.config.runtimes)
     spec = build(given)
+    if spec["process"]["apparmorProfile"] == DEFAULT and not apparmor.loaded(DEFAULT):
+        apparmor.load(policy())  # someone has removed it since the engine opened
     if program:
         spec["linux"]["seccomp"] = profile_for_others(services, record.host)
     return Bundle(

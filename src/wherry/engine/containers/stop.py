@@ -8,6 +8,7 @@ import signal
 from dataclasses import replace
 from typing import Any
 
+from wherry import faults
 from wherry.engine.config.signals import parse_signal
 from wherry.engine.containers import end, start
 from wherry.engine.containers.container import Container
@@ -151,6 +152,7 @@ async def _send(services: Services, container: Container, number: int, *, by_use
         raise Conflict(f"container {container.id} is not running")
     if by_user and not container.state.stopped_by_user:
         services.set_state(container, replace(container.state, stopped_by_user=True))
+        faults.point("kill.marked")
     try:
         await shim.signal(number)
     except (NotFound, Unavailable, WherryError) as error:
@@ -168,8 +170,8 @@ def _has_ended(error: WherryError) -> bool:
     return isinstance(error, (NotFound, Unavailable)) or "ended" in str(error)
 
 
-async def pause(services: Services, container: Container) -> None:
-    """``POST /containers/{id}/pause``."""
+async def pause(services: Services, container: Container, *, lasting: bool = True) -> None:
+    """``POST /containers/{id}/pause``; one that is not ``lasting`` ends with the engine."""
     async with container.lock:
         if not container.state.running:
             raise Conflict(f"Container {container.id} is not running")
@@ -180,7 +182,11 @@ async def pause(services: Services, container: Container) -> None:
                 f"Container {container.id} is restarting, wait until the container is running"
             )
         await asyncio.to_thread(_set_frozen, services, container, True)
-        services.set_state(container, container.state.to("paused"))
+        faults.point("pause.frozen")
+        if lasting:
+            services.set_state(container, container.state.to("paused"))
+        else:
+            container.state = container.state.to("paused")
         services.publish(container, "pause")
 
 
@@ -190,6 +196,7 @@ async def unpause(services: Services, container: Container) -> None:
         if container.state.status != "paused":
             raise Conflict(f"Container {container.id} is not paused")
         await asyncio.to_thread(_set_frozen, services, container, False)
+        faults.point("unpause.thawed")
         services.set_state(container, container.state.to("running"))
         services.publish(container, "unpause")
 

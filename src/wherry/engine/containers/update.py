@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
+from wherry import faults
 from wherry.engine.config import rules
 from wherry.engine.config.codec import decode
 from wherry.engine.config.host import HostConfig, Resources, RestartPolicy
@@ -41,6 +42,7 @@ async def update(
             host = replace(host, restart_policy=policy)
         if container.state.alive:
             await asyncio.to_thread(_apply, services, container, host)
+        faults.point("update.applied")
         services.set_record(container, replace(container.record, host=host))
         services.publish(container, "update")
     return {"Warnings": warnings or None}

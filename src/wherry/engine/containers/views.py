@@ -9,6 +9,7 @@ from typing import Any
 from wherry.engine.config.codec import encode
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.services import Services
+from wherry.engine.spec.build import apparmor_profile
 from wherry.engine.timestamps import SECOND, rfc3339
 from wherry.errors import WherryError
 
@@ -41,7 +42,7 @@ def inspect_view(services: Services, container: Container) -> dict[str, Any]:
         "Platform": record.platform,
         "MountLabel": "",
         "ProcessLabel": "",
-        "AppArmorProfile": "",
+        "AppArmorProfile": apparmor_profile(record.host) if services.facts.apparmor else "",
         "ExecIDs": list(container.execs) or None,
         "HostConfig": encode(record.host),
         "GraphDriver": {

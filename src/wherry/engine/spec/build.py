@@ -10,6 +10,7 @@ from wherry.engine.config.container import ContainerConfig
 from wherry.engine.config.host import HostConfig, Ulimit
 from wherry.engine.config.mountpoints import MountPoint
 from wherry.engine.spec import devices, mounts
+from wherry.engine.spec.apparmor import profile_name
 from wherry.engine.spec.resources import linux_resources
 from wherry.engine.spec.security import capabilities, parse_security_options
 
@@ -37,7 +38,7 @@ class SpecInput:
     linked_environment: Sequence[str] = ()
     ulimits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     no_new_privileges: bool = False
-    apparmor: str = ""
+    apparmor: bool = False
     last_capability: int = 40
 
 
@@ -103,8 +104,14 @@ def process(given: SpecInput) -> dict[str, Any]:
         "rlimits": rlimits(host.ulimits or (), given.ulimits),
         "noNewPrivileges": no_new_privileges,
         "oomScoreAdj": host.oom_score_adj,
-        "apparmorProfile": given.apparmor,
+        "apparmorProfile": apparmor_profile(host) if given.apparmor else "",
     }
+
+
+def apparmor_profile(host: HostConfig) -> str:
+    """The AppArmor profile of a container, on a host that has AppArmor."""
+    asked = parse_security_options(host.security_opt).apparmor
+    return profile_name(asked, privileged=host.privileged)
 
 
 def held_capabilities(host: HostConfig, last: int) -> list[str]:

@@ -1,6 +1,6 @@
 """Control groups: one controller a file, v1 and v2 side by side, cgroups(7)."""
 
-from wherry.linux.cgroups.cgroup import Cgroup, CgroupStats, Entrance
+from wherry.linux.cgroups.cgroup import Cgroup, CgroupStats, Entrance, make_room
 from wherry.linux.cgroups.layout import Layout, discover
 
-__all__ = ["Cgroup", "CgroupStats", "Entrance", "Layout", "discover"]
+__all__ = ["Cgroup", "CgroupStats", "Entrance", "Layout", "discover", "make_room"]

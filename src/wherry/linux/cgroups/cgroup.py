@@ -265,6 +265,37 @@ class Cgroup:
             _remove_tree(directory)
 
 
+def make_room(name: str, layout: Layout | None = None) -> bool:
+    """Let the v2 root that this process sees have child cgroups with controllers.
+
+    Inside of a container that root is a cgroup like others, and one with processes may not give
+    controllers to its children (cgroups(7), "no internal processes"): they are all moved into a
+    child ``name``. Returns whether anything was moved.
+    """
+    layout = layout or discover()
+    root = layout.unified
+    # The true root of the tree has no cgroup.type, and the rule does not hold for it.
+    if not root or not layout.controllers or not os.path.exists(f"{root}/cgroup.type"):
+        return False
+    _delegate(root)
+    read = reader(root)
+    offered = set((read("cgroup.controllers") or "").split())
+    if offered <= set((read("cgroup.subtree_control") or "").split()):
+        return False
+    _make_directory(f"{root}/{name}")
+    moved = False
+    for _ in range(10):  # those that are being born meanwhile are met in the next round
+        found = (read("cgroup.procs") or "").split()
+        if not found:
+            break
+        for pid in found:
+            with contextlib.suppress(KernelError):
+                write(f"{root}/{name}", "cgroup.procs", pid)
+                moved = True
+    _delegate(root)
+    return moved
+
+
 def _open(path: str, flags: int) -> int:
     try:
         return os.open(path, flags | os.O_CLOEXEC)

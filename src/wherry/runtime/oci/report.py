@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wherry.errors import Conflict, InvalidParameter
-from wherry.linux import capabilities, probe, process, seccomp
+from wherry.linux import apparmor, capabilities, probe, process, seccomp
 from wherry.linux.cgroups import Cgroup, CgroupStats
 from wherry.runtime.oci.state import OCI_VERSION, Container, everyone
 from wherry.runtime.rootplan import known_options
@@ -158,7 +158,7 @@ def features() -> dict[str, Any]:
                 "operators": seccomp.operators(),
                 "archs": seccomp.architectures(),
             },
-            "apparmor": {"enabled": probe.apparmor()},
+            "apparmor": {"enabled": apparmor.enabled()},
             "selinux": {"enabled": probe.selinux()},
             "intelRdt": {"enabled": False},
             "mountExtensions": {"idmap": {"enabled": True}},
