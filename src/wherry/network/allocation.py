@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface, ip_network
+from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 
 from wherry.errors import Conflict, Forbidden, InvalidParameter, WherryError
 from wherry.network import ipam, ports
@@ -34,13 +34,12 @@ def choose_pools(
     records: Records,
     network: Network,
     default_pools: Sequence[AddressPool],
-    host_routes: Sequence[tuple[str, str]],
-    own_interface: str,
+    routes: Sequence[Subnet],
 ) -> Network:
     """The network with a subnet for each IP version that it wants.
 
     Subnets that were asked for must not overlap other networks; subnets that are chosen here
-    also keep clear of the host's routes. Raises Forbidden and Conflict in Docker's words.
+    also keep clear of the host's ``routes``. Raises Forbidden and Conflict in Docker's words.
     """
     others: list[Subnet] = [
         pool.subnet
@@ -53,7 +52,6 @@ def choose_pools(
             raise Forbidden(
                 "invalid pool request: Pool overlaps with other one on this address space"
             )
-    routes = [ip_network(target) for target, name in host_routes if name != own_interface]
     pools = list(network.pools)
     for version, wanted in ((4, network.ipv4), (6, network.ipv6)):
         if wanted and not any(pool.subnet.version == version for pool in pools):

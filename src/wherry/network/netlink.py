@@ -16,13 +16,23 @@ import socket
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address, ip_network
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 from typing import TypeAlias
 
 from wherry.errors import KernelError
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Interface: TypeAlias = IPv4Interface | IPv6Interface
+Subnet: TypeAlias = IPv4Network | IPv6Network
 
 # linux/netlink.h
 _NLM_F_REQUEST, _NLM_F_ACK, _NLM_F_DUMP = 0x1, 0x4, 0x300
@@ -373,21 +383,21 @@ class RouteSocket:
                 found.append(_interface(packed, prefix))
         return found
 
-    def route_networks(self) -> list[tuple[str, str]]:
-        """Destinations of the main table: (network such as "10.0.0.0/8", interface name).
+    def route_networks(self, without: str = "") -> list[Subnet]:
+        """Destinations of the main table but for those of the interface ``without``.
 
         Default routes are left out.
         """
-        names = {link.index: link.name for link in self.links()}
+        own = self.link(without) if without else None
+        wanted = _ROUTE.pack(0, 0, 0, 0, _RT_TABLE_MAIN, 0, 0, 0, 0)
         found = []
-        for payload in self._dump(_RTM_GETROUTE, _ROUTE.pack(*[0] * 9)):
+        for payload in self._dump(_RTM_GETROUTE, wanted):
             _, length, _, _, table, *_ = _ROUTE.unpack_from(payload)
             values = dict(_attributes(payload[_ROUTE.size :]))
             if table != _RT_TABLE_MAIN or not length or _RTA_DST not in values:
                 continue
-            index = struct.unpack("=I", values[_RTA_OIF])[0] if _RTA_OIF in values else 0
-            network = ip_network((values[_RTA_DST], length), strict=False)
-            found.append((str(network), names.get(index, "")))
+            if own is None or _number(values.get(_RTA_OIF)) != own.index:
+                found.append(ip_network((values[_RTA_DST], length), strict=False))
         return found
 
     def default_interfaces(self) -> list[tuple[int, str, str]]:

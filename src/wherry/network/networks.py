@@ -29,7 +29,7 @@ from wherry.network import allocation, firewall, host, requests, views
 from wherry.network.blueprint import Blueprint
 from wherry.network.drivers import Drivers, bridge
 from wherry.network.guard import Guard
-from wherry.network.ipam import ROUTER_NAMES, Address, Pool, default_gateway, with_gateway
+from wherry.network.ipam import ROUTER_NAMES, Address, Pool, Subnet, default_gateway, with_gateway
 from wherry.network.kernel import Kernel
 from wherry.network.lookup import find_network
 from wherry.network.model import PREDEFINED, Network, Plan, SandboxConfig
@@ -96,6 +96,8 @@ class Networks:
 
     def _link_deleted(self) -> None:
         names = self._links.deleted()
+        if names is not None and not names:
+            return  # made or changed: nothing to repair
         bridges = {
             self._drivers.get(network.driver).interface(network)
             for network in self._records.networks()
@@ -184,11 +186,11 @@ class Networks:
             return
         present = self._records.network_named("bridge")
         wanted = self._default_bridge(present)
-        routes = await self._worker.run(self._kernel.route.route_networks)
+        interface = wanted.options[bridge.NAME]
+        routes = await self._worker.run(lambda: self._kernel.route.route_networks(interface))
         with self._records.db.transaction():
-            interface = wanted.options[bridge.NAME]
             wanted = allocation.choose_pools(
-                self._records, wanted, self._options.default_address_pools, routes, interface
+                self._records, wanted, self._options.default_address_pools, routes
             )
             self._records.save_network(wanted)
             allocation.reserve(self._records, wanted)
@@ -245,10 +247,10 @@ class Networks:
         else:
             network = driver.check(network)
         addressed = driver.has_addresses and not network.config_only and network.has_ipam
+        routes: Sequence[Subnet] = ()
         if addressed:
-            routes = await self._worker.run(self._kernel.route.route_networks)
-        else:
-            routes = []
+            own = driver.interface(network)
+            routes = await self._worker.run(lambda: self._kernel.route.route_networks(own))
         with self._records.db.transaction():
             if self._records.network_named(network.name) is not None:
                 raise Conflict(f"network with name {network.name} already exists")
@@ -259,7 +261,6 @@ class Networks:
                     network,
                     self._options.default_address_pools,
                     routes,
-                    driver.interface(network),
                 )
             self._records.save_network(network)
             if not network.config_only:

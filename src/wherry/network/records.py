@@ -6,6 +6,7 @@ address twice.
 
 from __future__ import annotations
 
+import functools
 import json
 import sqlite3
 from collections.abc import Iterable
@@ -174,7 +175,7 @@ class Records:
     def addresses(self, network: str) -> set[Address]:
         """All addresses that are given in a network."""
         rows = self.db.query("SELECT address FROM network_addresses WHERE network = ?", (network,))
-        return {ip_address(row["address"]) for row in rows}
+        return {_address(row["address"]) for row in rows}
 
     def last_addresses(self, container: str, network: str) -> list[Address]:
         """Addresses that the container had when it last ran."""
@@ -182,7 +183,7 @@ class Records:
             "SELECT address FROM network_last_addresses WHERE container = ? AND network = ?",
             (container, network),
         )
-        return [ip_address(row["address"]) for row in rows]
+        return [_address(row["address"]) for row in rows]
 
     def take_address(self, network: str, address: Address, container: str) -> bool:
         """Give an address; False when it is given already."""
@@ -209,7 +210,7 @@ class Records:
                 PublishedPort(
                     row["protocol"],
                     row["port"],
-                    ip_address(row["host_address"]),
+                    _address(row["host_address"]),
                     row["host_port"],
                 ),
             )
@@ -252,4 +253,16 @@ class Records:
 
 
 def _network(row: sqlite3.Row) -> Network:
-    return network_from_json(row["id"], row["name"], json.loads(row["data"]))
+    return _parsed(row["id"], row["name"], row["data"])
+
+
+# Every start asks which addresses are given, and most stay the same.
+@functools.lru_cache(maxsize=1 << 14)
+def _address(text: str) -> Address:
+    return ip_address(text)
+
+
+# Every start and every new network asks for networks; what they say hardly ever changes.
+@functools.lru_cache(maxsize=4096)
+def _parsed(identity: str, name: str, data: str) -> Network:
+    return network_from_json(identity, name, json.loads(data))

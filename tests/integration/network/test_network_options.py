@@ -9,6 +9,7 @@ import pytest
 from tests.netlab import Containers, Namespaces, Segment, ask, inside
 
 from wherry.errors import Forbidden, InvalidParameter, NotFound, WherryError
+from wherry.network import records
 from wherry.network.networks import Networks
 
 _BRIDGE = "com.docker.network.bridge."
@@ -151,3 +152,18 @@ async def test_changes_by_the_state_of_the_container(
     assert networks.settings(on_host)["Ports"] == {}
     with pytest.raises(InvalidParameter, match="cannot be disconnected from host network"):
         await networks.disconnect("host", on_host)
+
+
+async def test_other_networks_cost_a_start_nothing(
+    networks: Networks, containers: Containers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        await networks.create({"Name": f"net{number}"})
+    await containers.run(NetworkMode="net0")
+    read: list[str] = []
+    original = records.network_from_json
+    monkeypatch.setattr(
+        records, "network_from_json", lambda *row: read.append(row[1]) or original(*row)
+    )
+    await containers.run(NetworkMode="net0")
+    assert read == []

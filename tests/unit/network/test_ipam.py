@@ -186,4 +186,4 @@ def test_requested_subnets_must_not_overlap_other_networks(records: Records) -> 
         pools=(parse_pool({"Subnet": "10.9.0.0/16"}),),
     )
     with pytest.raises(Forbidden, match="Pool overlaps with other one"):
-        allocation.choose_pools(records, other, DEFAULT_POOLS, [], "br-other")
+        allocation.choose_pools(records, other, DEFAULT_POOLS, [])
