@@ -137,10 +137,12 @@ class Blueprint:
         if named:
             reaches_out = any(not self.network(endpoint).internal for endpoint in endpoints)
             aliases = (links.parse_link(text) for one in config.endpoints for text in one.links)
+            chosen = self._texts.chosen_servers(config)
             view = View(
                 tuple(one.network for one in named),
-                self._texts.upstream(config) if reaches_out else (),
+                chosen or (self._texts.host_servers() if reaches_out else ()),
                 tuple((alias.lower(), name.lower()) for name, alias in aliases),
+                inside=bool(chosen),
             )
         return Services(pid, tuple(doors), view, tuple(named))
 

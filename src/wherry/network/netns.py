@@ -7,13 +7,16 @@ sockets) keeps belonging to that namespace, so the stay is a few microseconds.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from wherry.errors import KernelError
 
 _CLONE_NEWNET = 0x40000000
+_SIOCGSKNS = 0x894C
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -27,6 +30,11 @@ def open_namespace(pid: int) -> int:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise KernelError("open network namespace", path, error.errno or 0) from error
+
+
+def namespace_of_socket(one: socket.socket) -> int:
+    """A descriptor of the network namespace that a socket belongs to (netdevice(7))."""
+    return fcntl.ioctl(one.fileno(), _SIOCGSKNS)
 
 
 @contextmanager

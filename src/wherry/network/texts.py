@@ -82,12 +82,14 @@ class Texts:
         networks = (self._records.network(one.network) for one in endpoints if one.mac)
         return any(network is not None and network.is_user_defined for network in networks)
 
-    def upstream(self, config: SandboxConfig) -> tuple[str, ...]:
-        """The servers that a container's name server asks, from the host's namespace."""
-        chosen = config.dns or self._options.dns
-        if not chosen:
-            chosen = files.parse_resolv_conf(_host_file(self._options.resolv_conf)).servers
-        return tuple(chosen) or files.PUBLIC_RESOLVERS
+    def chosen_servers(self, config: SandboxConfig) -> tuple[str, ...]:
+        """The servers of ``--dns``: addresses as the container sees them."""
+        return tuple(config.dns or self._options.dns)
+
+    def host_servers(self) -> tuple[str, ...]:
+        """The host's own servers: addresses as the host sees them."""
+        found = files.parse_resolv_conf(_host_file(self._options.resolv_conf)).servers
+        return tuple(found) or files.PUBLIC_RESOLVERS
 
     def write(self, plan: Plan) -> None:
         """Write all three files into the container's folder, in place.

@@ -42,6 +42,34 @@ print("code", flags & 15, "truncated" if flags & 0x200 else "", *found)
 """
 
 
+NAME_SERVER = """
+import socket, sys, threading
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+udp.bind((sys.argv[1], 53))
+tcp = socket.create_server((sys.argv[1], 53))
+print(flush=True)
+def answer(query):
+    record = b"\\xc0\\x0c\\0\\1\\0\\1\\0\\0\\0\\1\\0\\4\\1\\2\\3\\4"
+    return query[:2] + b"\\x81\\x80" + query[4:6] + b"\\0\\1" + query[8:] + record
+def serve_tcp():
+    while True:
+        peer, _ = tcp.accept()
+        message = answer(peer.recv(999)[2:])
+        peer.sendall(len(message).to_bytes(2, "big") + message)
+        peer.close()
+threading.Thread(target=serve_tcp, daemon=True).start()
+while True:
+    query, asker = udp.recvfrom(999)
+    udp.sendto(answer(query), asker)
+"""
+
+
+def name_server(namespaces: Namespaces, pid: int, address: str) -> None:
+    """Serve 1.2.3.4 for every name, at ``address`` in the namespace of ``pid``."""
+    inside = ("nsenter", "--net", "--target", str(pid), "python3", "-S", "-c")
+    namespaces.run(*inside, NAME_SERVER, address)
+
+
 def resolve(pid: int, name: str, kind: str = "A", *how: str) -> str:
     """``code N`` and the records that the container's name server answers."""
     return inside(pid, "python3", "-S", "-c", RESOLVE, kind, name, *how).strip()
@@ -103,22 +131,7 @@ async def test_the_rest_is_forwarded_unless_the_network_is_internal(
     namespaces: Namespaces,
     segment: Segment,
 ) -> None:
-    server = (
-        "import socket\n"
-        "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('192.0.2.9', 53))\n"
-        "t = socket.create_server(('192.0.2.9', 53))\nprint(flush=True)\n"
-        "import threading\n"
-        "def answer(q): return q[:2] + b'\\x81\\x80' + q[4:6] + b'\\0\\1' + q[8:] +"
-        " b'\\xc0\\x0c\\0\\1\\0\\1\\0\\0\\0\\1\\0\\4\\1\\2\\3\\4'\n"
-        "def tcp():\n"
-        "    while True:\n"
-        "        c, _ = t.accept(); q = c.recv(999)[2:]; a = answer(q)\n"
-        "        c.sendall(len(a).to_bytes(2, 'big') + a); c.close()\n"
-        "threading.Thread(target=tcp, daemon=True).start()\n"
-        "while True:\n"
-        "    q, a = s.recvfrom(999); s.sendto(answer(q), a)\n"
-    )
-    namespaces.run("nsenter", "--net", "--target", str(segment.neighbour), "python3", "-c", server)
+    name_server(namespaces, segment.neighbour, "192.0.2.9")
     await networks.create({"Name": "out"})
     await networks.create({"Name": "closed", "Internal": True})
     _, out = await containers.run(NetworkMode="out", Dns=["192.0.2.9"])
@@ -126,6 +139,26 @@ async def test_the_rest_is_forwarded_unless_the_network_is_internal(
     assert resolve(out, "example.org") == "code 0  1.2.3.4"
     assert resolve(out, "example.org", "A", "tcp") == "code 0  1.2.3.4"
     assert resolve(closed, "example.org") == "code 2"
+
+
+async def test_chosen_servers_are_asked_from_the_container(
+    networks: Networks, containers: Containers, namespaces: Namespaces
+) -> None:
+    await networks.create(
+        {"Name": "net", "Internal": True, "IPAM": {"Config": [{"Subnet": "10.6.0.0/24"}]}}
+    )
+    wanted: dict[str, object] = {"net": {"IPAMConfig": {"IPv4Address": "10.6.0.53"}}}
+    _, server = await containers.run("dns", NetworkMode="net", endpoints=wanted)
+    name_server(namespaces, server, "10.6.0.53")
+    _, peer = await containers.run(NetworkMode="net", Dns=["10.6.0.53"])
+    assert resolve(peer, "example.org") == "code 0  1.2.3.4"
+    assert resolve(peer, "example.org", "A", "tcp") == "code 0  1.2.3.4"
+    assert resolve(peer, "dns") == "code 0  10.6.0.53"
+    # Loopback is the container's own, never the host's.
+    _, alone = await containers.run(NetworkMode="net", Dns=["127.0.0.1"])
+    assert resolve(alone, "example.org") == "code 2"
+    name_server(namespaces, alone, "127.0.0.1")
+    assert resolve(alone, "example.org") == "code 0  1.2.3.4"
 
 
 async def test_a_renamed_container_answers_to_its_new_name(

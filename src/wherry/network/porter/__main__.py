@@ -7,7 +7,8 @@ Messages are JSON objects, one a packet, with descriptors beside them:
 - ``{"do": "publish", "container", "key", "protocol", "target": [address, port]}`` + listener
 - ``{"do": "retarget", ...}`` with the same fields: new connections go there
 - ``{"do": "resolve", "container"}`` + UDP socket, TCP socket
-- ``{"do": "view", "container", "networks", "upstream", "links"}``: what its name server knows
+- ``{"do": "view", "container", "networks", "upstream", "inside", "links"}``: what its name server
+  knows
 - ``{"do": "name", "network", "network_name", "container", "names", "addresses"}``
 - ``{"do": "unname", "network", "container"}``; an empty network means all
 - ``{"do": "unpublish", "container"}``, ``{"do": "forget", "container"}``
@@ -83,6 +84,7 @@ class Porter:
                 resolver = self._resolvers[container]
                 resolver.networks = message["networks"]
                 resolver.upstream = message["upstream"]
+                resolver.inside = message["inside"]
                 resolver.links = message["links"]
             case "name":
                 network = message["network"]

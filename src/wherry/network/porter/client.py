@@ -35,11 +35,15 @@ class Door:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a container's name server knows: networks by id, servers, private names."""
+    """What a container's name server knows: networks by id, servers, private names.
+
+    ``inside`` tells that the servers are asked from the container's namespace, not the host's.
+    """
 
     networks: tuple[str, ...]
     upstream: tuple[str, ...]
     links: tuple[tuple[str, str], ...] = ()
+    inside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +210,7 @@ class PorterClient:
                     "container": container,
                     "networks": after.view.networks,
                     "upstream": after.view.upstream,
+                    "inside": after.view.inside,
                     "links": dict(after.view.links),
                 }
             )

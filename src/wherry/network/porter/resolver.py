@@ -1,17 +1,21 @@
 """A container's name server: answers from the tables, forwards the rest.
 
-Queries that are not about containers go out from the host's namespace to the servers that the
-daemon named, one after the other; a container that is only on internal networks gets no such help.
+Queries that are not about containers go to the servers that the daemon named, one after the other:
+to those of ``--dns`` from the container's namespace, where their addresses have the meaning that
+the user gave them, to the host's own from the host's. A container that is only on internal
+networks gets no help from the host.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import struct
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from wherry.errors import WherryError
 from wherry.network.porter import names
 from wherry.network.porter.loop import READ, WRITE, Loop
 
@@ -37,6 +41,7 @@ class Resolver:
         self._tcp = tcp
         self.networks: list[str] = []
         self.upstream: list[str] = []
+        self.inside = False
         self.links: dict[str, str] = {}
         self._rotation = 0
         self._pending = 0
@@ -91,7 +96,22 @@ class Resolver:
                 self._pending -= 1
                 send(message if message is not None else names.reply(query, names.SERVFAIL))
 
-            forward(self._loop, data, query, list(self.upstream), done).next_server()
+            servers = list(self.upstream)
+            forward(self._loop, data, query, servers, self._socket, done).next_server()
+
+    def _socket(self, family: int, kind: int) -> socket.socket:
+        """A socket that asks a server, in the namespace where the server's address means it."""
+        if not self.inside:
+            return socket.socket(family, kind)
+        # Few containers need it: the porter stays small without.
+        from wherry.network.netns import entered, namespace_of_socket
+
+        namespace = namespace_of_socket(self._udp)
+        try:
+            with entered(namespace):
+                return socket.socket(family, kind)
+        finally:
+            os.close(namespace)
 
     def close(self) -> None:
         self._closed = True
@@ -113,12 +133,14 @@ class _Forward:
         data: bytes,
         query: names.Query,
         servers: list[str],
+        make_socket: Callable[[int, int], socket.socket],
         done: Callable[[bytes | None], None],
     ) -> None:
         self.loop = loop
         self.data = data
         self.query = query
         self._servers = servers
+        self._make_socket = make_socket
         self._done = done
         self._attempt = 0
         self.socket: socket.socket | None = None
@@ -133,9 +155,9 @@ class _Forward:
         server = self._servers.pop(0)
         family = socket.AF_INET6 if ":" in server else socket.AF_INET
         try:
-            self.socket = socket.socket(family, self.kind | socket.SOCK_NONBLOCK)
+            self.socket = self._make_socket(family, self.kind | socket.SOCK_NONBLOCK)
             self.begin(self.socket, (server, 53))
-        except OSError:
+        except (OSError, WherryError):
             self.next_server()
             return
         attempt = self._attempt
