@@ -37,17 +37,12 @@ class Blueprint:
     def port_carrier(self, config: SandboxConfig, endpoints: Sequence[Endpoint]) -> Endpoint | None:
         """The endpoint that published ports lead to: where the default route goes."""
         attachments = self.attachments(config, endpoints)
-        names = [
-            route.interface
-            for route in wiring.default_routes(attachments)
-            if self._drivers.get(
-                next(
-                    attachment.network.driver
-                    for attachment, _ in attachments
-                    if attachment.endpoint.interface == route.interface
-                )
-            ).owns_gateway
-        ]
+        routed = {route.interface for route in wiring.default_routes(attachments)}
+        names = {
+            attachment.endpoint.interface
+            for attachment, _ in attachments
+            if attachment.endpoint.interface in routed and attachment.driver.owns_gateway
+        }
         return next((endpoint for endpoint in endpoints if endpoint.interface in names), None)
 
     def attachments(
@@ -65,7 +60,7 @@ class Blueprint:
             endpoint_config = wanted.get(network.id) or EndpointConfig(network.name)
             options = endpoint_config.driver_options or {}
             attachment = Attachment(
-                self._drivers.get(network.driver),
+                self._drivers.of(network),
                 network,
                 endpoint,
                 wiring.parse_sysctls(options.get(wiring.SYSCTLS, ""), endpoint.interface),

@@ -99,8 +99,7 @@ class Networks:
         if names is not None and not names:
             return  # made or changed: nothing to repair
         bridges = {
-            self._drivers.get(network.driver).interface(network)
-            for network in self._records.networks()
+            self._drivers.of(network).interface(network) for network in self._records.networks()
         }
         if (names is None or names & bridges) and (self._repair is None or self._repair.done()):
             self._repair = asyncio.get_running_loop().create_task(self._restore())
@@ -144,7 +143,7 @@ class Networks:
     async def _take_down(self) -> None:
         """Take every bridge and the firewall out of the kernel."""
         for network in self._records.networks():
-            driver = self._drivers.get(network.driver)
+            driver = self._drivers.of(network)
             await self._worker.run(partial(driver.destroy, network, self._kernel))
         await self._firewall_worker.run(self._guard.remove)
 
@@ -159,7 +158,7 @@ class Networks:
 
     async def _sweep(self) -> None:
         networks = self._records.networks()
-        interfaces = [self._drivers.get(one.driver).interface(one) for one in networks]
+        interfaces = [self._drivers.of(one).interface(one) for one in networks]
         endpoints = [
             endpoint.id
             for network in networks
@@ -173,7 +172,7 @@ class Networks:
         fences = {
             network.id: fence
             for network in self._records.networks()
-            if (fence := self._drivers.get(network.driver).fence(network)) is not None
+            if (fence := self._drivers.of(network).fence(network)) is not None
         }
         published, routed = self._blueprint.all_publications()
         await self._firewall_worker.run(lambda: self._guard.load(fences, published, routed))
@@ -220,7 +219,7 @@ class Networks:
         return replace(network, options=labels, pools=pools, ipv6=options.ipv6)
 
     async def _ensure(self, network: Network) -> None:
-        driver = self._drivers.get(network.driver)
+        driver = self._drivers.of(network)
         if not network.config_only:
             await self._worker.run(lambda: driver.ensure(network, self._kernel))
 
@@ -243,7 +242,7 @@ class Networks:
         driver = self._drivers.get(request.driver)
         network = self._configured(request)
         if network.config_only:
-            driver = self._drivers.get(network.driver)
+            driver = self._drivers.of(network)
         else:
             network = driver.check(network)
         addressed = driver.has_addresses and not network.config_only and network.has_ipam
@@ -324,12 +323,12 @@ class Networks:
 
     def _check_interface(self, network: Network) -> None:
         """Two networks must not share a bridge."""
-        driver = self._drivers.get(network.driver)
+        driver = self._drivers.of(network)
         if network.config_only or not driver.owns_gateway:
             return
         name = driver.interface(network)
         for other in self._records.networks():
-            other_driver = self._drivers.get(other.driver)
+            other_driver = self._drivers.of(other)
             if other_driver.owns_gateway and other_driver.interface(other) == name:
                 raise Forbidden(
                     f"cannot create network {network.id} ({name}): conflicts with network"
@@ -359,7 +358,7 @@ class Networks:
                     f' "{network.name}" is in use'
                 )
             self._records.delete_network(network.id)
-        driver = self._drivers.get(network.driver)
+        driver = self._drivers.of(network)
 
         await self._worker.run(lambda: driver.destroy(network, self._kernel))
         await self._fence(network.id, None)
@@ -423,7 +422,7 @@ class Networks:
         """The firewall rules of this engine with their meaning, for ``wherry network rules``."""
         owners = {}
         for network in self._records.networks():
-            owners[self._drivers.get(network.driver).interface(network)] = f"network {network.name}"
+            owners[self._drivers.of(network).interface(network)] = f"network {network.name}"
             for endpoint in self._records.endpoints_of_network(network.id):
                 config = self._records.sandbox(endpoint.container)
                 for version in (4, 6):

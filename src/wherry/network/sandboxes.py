@@ -173,7 +173,7 @@ class Sandboxes:
             raise InvalidParameter(
                 "network-scoped aliases are only supported for user-defined networks"
             )
-        driver = self._drivers.get(network.driver)
+        driver = self._drivers.of(network)
         names: Sequence[str] = ()
         if network.is_user_defined:
             names = _dns_names(config, wanted)

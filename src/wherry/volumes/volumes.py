@@ -311,7 +311,7 @@ class Volumes:
         return volume
 
     def _driver(self, volume: Volume) -> VolumeDriver:
-        return self._drivers.get(volume.driver)
+        return self._drivers.of(volume)
 
     def _view(self, volume: Volume) -> dict[str, Any]:
         driver = self._driver(volume)

@@ -9,7 +9,9 @@ from wherry.network.drivers.base import NetworkDriver
 from wherry.network.drivers.bridge import BridgeDriver
 from wherry.network.drivers.ipvlan import IpvlanDriver
 from wherry.network.drivers.macvlan import MacvlanDriver
+from wherry.network.drivers.missing import MissingDriver
 from wherry.network.drivers.null import NullDriver
+from wherry.network.model import Network
 
 ENTRY_POINTS = "wherry.network_drivers"
 
@@ -41,6 +43,13 @@ class Drivers:
                 return driver
             raise NotFound(f'plugin "{name}" not found')
         return self._loaded[name]
+
+    def of(self, network: Network) -> NetworkDriver:
+        """The driver of a network that there is, also when its package is gone."""
+        try:
+            return self.get(network.driver)
+        except NotFound:
+            return MissingDriver(network.driver)
 
     def names(self) -> list[str]:
         """Names of all drivers, for ``info``."""

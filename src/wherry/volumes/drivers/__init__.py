@@ -6,6 +6,8 @@ from importlib.metadata import entry_points
 
 from wherry.errors import NotFound
 from wherry.volumes.drivers.base import VolumeDriver
+from wherry.volumes.drivers.missing import MissingDriver
+from wherry.volumes.records import Volume
 
 ENTRY_POINTS = "wherry.volume_drivers"
 
@@ -28,6 +30,13 @@ class Drivers:
                 return driver
             raise NotFound(f'error looking up volume plugin {name}: plugin "{name}" not found')
         return self._loaded[name]
+
+    def of(self, volume: Volume) -> VolumeDriver:
+        """The driver of a volume that there is, also when its package is gone."""
+        try:
+            return self.get(volume.driver)
+        except NotFound:
+            return MissingDriver(volume.driver)
 
     def names(self) -> list[str]:
         """Names of all drivers, for ``info``."""
