@@ -2,44 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.daemon import Daemon
 from tests.images import busybox_archive
-from tests.peers import compose_v2
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(180)]
-
-PROJECT = """
-version: "3.8"
-services:
-  web:
-    image: busybox
-    command: sh -c 'wget -qO /srv/index.html http://backend:8000/ && exec httpd -f -p 80 -h /srv'
-    init: true
-    ports: ["127.0.0.1:18090:80"]
-    depends_on: {api: {condition: service_healthy}}
-    networks: [front, back]
-    volumes: ["shared:/srv"]
-  api:
-    image: busybox
-    command: sh -c 'mkdir /w; echo from-api > /w/index.html; exec httpd -f -p 8000 -h /w'
-    init: true
-    healthcheck: {test: [CMD, wget, -qO-, "http://127.0.0.1:8000/"], interval: 1s, retries: 20}
-    networks: {back: {aliases: [backend], ipv4_address: 10.215.0.10}}
-    volumes: ["data:/data", "/anonymous"]
-networks:
-  front: {}
-  back: {internal: true, ipam: {config: [{subnet: 10.215.0.0/24}]}}
-volumes: {shared: {}, data: {labels: {kept: "no"}}}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -160,35 +132,3 @@ def test_volumes_keep_data_and_take_what_the_image_has(engine: Daemon) -> None:
     engine.docker("rm", "-v", "holder")
     assert engine.docker("volume", "ls", "-q").stdout.split() == ["etc"]
     assert "etc" in engine.docker("volume", "prune", "-af").stdout
-
-
-@pytest.mark.parametrize("version", ["v1", "v2"])
-def test_compose_brings_a_project_up_and_down(engine: Daemon, tmp_path: Path, version: str) -> None:
-    if version == "v1":
-        program = shutil.which("docker-compose")
-        assert program, "docker-compose 1.29 is missing: contrib/system-packages test"
-    else:
-        program = str(compose_v2())
-    (tmp_path / "docker-compose.yml").write_text(PROJECT)
-
-    def compose(*arguments: str) -> str:
-        done = subprocess.run(
-            [program, "-p", f"project{version}", *arguments],
-            cwd=tmp_path,
-            env=engine.client_environment(),
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    compose("up", "-d")
-    assert get("http://127.0.0.1:18090/") == "from-api\n"
-    assert "api" in compose("ps")
-    compose("exec", "-T", "web", "ping", "-c1", "-W2", "api")
-    compose("down", "-v")
-    for kind in ("network", "volume"):
-        names = engine.docker(kind, "ls", "--format", "{{.Name}}").stdout
-        assert "project" not in names
-    assert engine.docker("ps", "-aq").stdout == ""
