@@ -67,7 +67,8 @@ http {
 """
 SCHEMA = """
 CREATE DATABASE IF NOT EXISTS blog;
-CREATE USER IF NOT EXISTS blog@'%' IDENTIFIED BY 'written down'; GRANT ALL ON blog.* TO blog@'%';
+CREATE USER IF NOT EXISTS blog@'%' IDENTIFIED BY 'written down';
+GRANT ALL ON blog.* TO blog@'%';
 CREATE TABLE IF NOT EXISTS blog.posts (id SERIAL, text VARCHAR(99)) ENGINE=InnoDB;
 """
 UNPACK = """
@@ -106,7 +107,7 @@ def make_image(engine: Daemon, scratch: Path) -> None:
     flags = ("--name", "maker", "--network", "none", "-v", f"{packages}:/packages:ro")
     engine.docker("run", *flags, "debian", "sh", "-c", UNPACK, timeout=120)
     engine.docker("cp", "-", "maker:/", input=_files())
-    engine.docker("commit", "--change", "VOLUME /var/lib/mysql", "maker", IMAGE)
+    engine.docker("commit", "maker", IMAGE)
     engine.docker("rm", "maker")
 
 
@@ -140,7 +141,7 @@ services:
     networks: [front, back]
   db:
     image: blog:1
-    command: [mariadbd, --user=root, --bind-address=0.0.0.0, --init-file=/srv/schema.sql]
+    command: mariadbd --user=root --skip-name-resolve --init-file=/srv/schema.sql
     volumes: ["data:/var/lib/mysql"]
     stop_signal: SIGKILL
     healthcheck:
