@@ -26,6 +26,14 @@ DATA = {
 }
 
 RENDERED = [
+    ('{{define "row"}}<{{.}}>{{end}}{{range .List}}{{template "row" .}}{{end}}', "<a><b><c>"),
+    ('{{template "later" .Name}}{{define "later"}}{{upper .}}{{end}}', "BOAT"),
+    ('{{block "b" .Deep}}{{.Er.Est}}{{end}}', "found"),
+    ('{{define "x"}}{{$.Er.Est}}{{end}}{{with .Deep}}{{template "x" .}}{{end}}', "found"),
+    ('{{define "x"}}{{.}}{{end}}{{template "x"}}', "<no value>"),
+    ('{{define "x"}} {{end}}{{define "x"}}second{{end}}{{template "x"}}', "second"),
+    ('{{define "down"}}{{.}}{{if gt . 1}}{{template "less" .}}{{end}}{{end}}'
+     '{{define "less"}}-{{end}}{{template "down" 2}}', "2-"),
     ("plain", "plain"),
     ("{{.Name}}", "boat"),
     ("{{ .Name }}!", "boat!"),
@@ -101,6 +109,17 @@ REFUSED = [
     ("{{true.X}}", 'unexpected . after term "true"'),
     ("{{break}}", "{{break}} outside {{range}}"),
     ("{{/* x", "unclosed comment"),
+    (
+        '{{define "a"}}1{{end}}{{define "a"}}2{{end}}',
+        'template: multiple definition of template "a"',
+    ),
+    ('{{if true}}{{define "a"}}{{end}}{{end}}', "unexpected <define> in command"),
+    ("{{template x}}", 'unexpected "x" in template clause'),
+    ('{{define "a" .}}{{end}}', "unexpected <.> in define clause"),
+    ('{{define "a"}}x', "unexpected EOF"),
+    ('{{define "a"}}{{else}}{{end}}', "unexpected {{else}} in define clause"),
+    ('{{$x := 1}}{{define "a"}}{{$x}}{{end}}', 'undefined variable "$x"'),
+    ('{{block "a"}}{{end}}', "missing value for block clause"),
 ]
 
 FAILED = [
@@ -117,6 +136,9 @@ FAILED = [
     ("{{call 1}}", "error calling call: non-function 1 of type int"),
     ("{{index .List 9}}", "error calling index: index out of range: 9"),
     ("{{range .Name}}{{end}}", "range can't iterate over boat"),
+    ('{{template "x"}}', ':1:11: executing "" at <{{template "x"}}>: template "x" not defined'),
+    ('{{define "a"}}{{.X}}{{end}}{{template "a" .}}', ':1:16: executing "a" at <.X>: map has no'),
+    ('{{define "a"}}{{template "a"}}{{end}}{{template "a"}}', "exceeded maximum template depth"),
     ("{{.Row.Nope}}", "can't evaluate field Nope in type *formatter.RowContext"),
 ]
 

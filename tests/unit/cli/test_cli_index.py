@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from wherry.cli import index
 from wherry.cli.help import command_help
-from wherry.cli.main import load, main
+from wherry.cli.main import global_flags, load, main
 
 SERVERS = ("daemon", "hub")
 
@@ -28,6 +30,32 @@ def test_no_two_flags_of_a_command_share_a_name() -> None:
         flags = load(name).flags.flags
         names = [flag.name for flag in flags] + [flag.short for flag in flags if flag.short]
         assert len(names) == len(set(names)), name
+
+
+def known_to_docker() -> list[str]:
+    """The lines of data/docker-commands.txt."""
+    lines = (Path(__file__).parent / "data" / "docker-commands.txt").read_text().splitlines()
+    return [line for line in lines if not line.startswith("#")]
+
+
+@pytest.mark.parametrize("line", [line for line in known_to_docker() if " = " not in line])
+def test_what_docker_has_wherry_has(line: str) -> None:
+    name, _, words = line.partition(":")
+    resolved = index.resolve(name)
+    assert name == "docker" or resolved, name
+    given = global_flags() if resolved is None else load(resolved).flags.flags
+    flags = {flag.name: flag for flag in given}
+    for word in words.split():
+        short, _, long = word.rpartition("/")
+        flag = flags[long.strip("-=")]
+        assert flag.short == short.strip("-") or not short, word
+        assert (flag.kind.bare is None) == word.endswith("="), word
+
+
+@pytest.mark.parametrize("line", [line for line in known_to_docker() if " = " in line])
+def test_what_docker_calls_by_two_names(line: str) -> None:
+    other = line.partition(" = ")[0]
+    assert index.resolve(other) or other in index.GROUP_NAMES
 
 
 @pytest.mark.parametrize("alias", ["container ps", "image remove", "volume list", "network remove"])

@@ -16,6 +16,7 @@ from .nodes import (
     Field,
     Function,
     If,
+    Include,
     Literal,
     Nil,
     Pipeline,
@@ -151,9 +152,11 @@ class Evaluator:
         source: str,
         functions: Mapping[str, Callable[..., Any]],
         missing: Callable[[dict[str, Any], str], Any],
+        defined: Mapping[str, list[Node]],
     ) -> None:
         """``missing`` answers for keys that a dict lacks, or raises MissingKey."""
-        self._name = name
+        self._name = self._executing = name
+        self._defined = defined
         self._source = source
         self._functions = functions
         self._missing = missing
@@ -171,7 +174,7 @@ class Evaluator:
         line = self._source.count("\n", 0, offset) + 1
         column = offset - (self._source.rfind("\n", 0, offset) + 1)
         return TemplateError(
-            f"template: {self._name}:{line}:{column}: executing {quote(self._name)} "
+            f"template: {self._name}:{line}:{column}: executing {quote(self._executing)} "
             f"at <{shown}>: {words}"
         )
 
@@ -187,10 +190,28 @@ class Evaluator:
                 self._branch(node, dot)
             elif isinstance(node, Range):
                 self._range(node, dot)
+            elif isinstance(node, Include):
+                self._include(node, dot)
             elif isinstance(node, Break):
                 raise _Break
             elif isinstance(node, Continue):
                 raise _Continue
+
+    def _include(self, node: Include, dot: Any) -> None:
+        nodes = self._defined.get(node.name)
+        if nodes is None:
+            words = f"template {quote(node.name)} not defined"
+            raise self._fail(node.offset, node.shown, words)
+        data = self._pipeline(node.pipeline, dot) if node.pipeline is not None else None
+        variables, self._variables = self._variables, [("$", data)]
+        executing, self._executing = self._executing, node.name
+        try:
+            self._walk(nodes, data)
+        except RecursionError:
+            words = "exceeded maximum template depth (100000)"
+            raise self._fail(node.offset, node.shown, words) from None
+        finally:
+            self._variables, self._executing = variables, executing
 
     def _branch(self, node: If | With, dot: Any) -> None:
         mark = len(self._variables)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from ..golang import quote
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
-    Node: TypeAlias = "Text | Action | If | Range | With | Break | Continue"
+    Node: TypeAlias = "Text | Action | If | Range | With | Include | Break | Continue"
     Operand: TypeAlias = "Literal | Dot | Nil | Field | Variable | Function | Chain | Pipeline"
 
 
@@ -159,6 +161,23 @@ class Action:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
+
+
+class Include:
+    """``{{template "name" pipeline}}``: another template, with the pipeline's value as its data."""
+
+    __slots__ = ("name", "offset", "pipeline")
+
+    def __init__(self, name: str, pipeline: Pipeline | None, offset: int) -> None:
+        self.name = name
+        self.pipeline = pipeline
+        self.offset = offset
+
+    @property
+    def shown(self) -> str:
+        """As it is written."""
+        given = f" {self.pipeline.shown}" if self.pipeline is not None else ""
+        return f"{{{{template {quote(self.name)}{given}}}}}"
 
 
 class Break:

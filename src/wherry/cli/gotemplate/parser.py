@@ -14,6 +14,7 @@ from .nodes import (
     Field,
     Function,
     If,
+    Include,
     Literal,
     Nil,
     Pipeline,
@@ -34,9 +35,13 @@ _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v
 _HEX_LENGTHS = {"x": 2, "u": 4, "U": 8}
 
 
-def parse(source: str, functions: Container[str]) -> list[Node]:
-    """The nodes of a template whose functions are ``functions``; raises ParseError."""
-    return _Parser(source, functions).template()
+def parse(source: str, functions: Container[str]) -> tuple[list[Node], dict[str, list[Node]]]:
+    """The nodes of a template, and those of the templates that it defines, by name.
+
+    ``functions`` are the functions' names. Raises ParseError.
+    """
+    parser = _Parser(source, functions)
+    return parser.template(), parser.defined
 
 
 def unquote(text: str, line: int) -> str:
@@ -80,6 +85,11 @@ def _number(text: str, line: int) -> int | float:
             raise ParseError(line, f"bad number syntax: {quote(text)}") from None
 
 
+def _is_empty(nodes: list[Node]) -> bool:
+    """Whether a template prints nothing but space: then another of its name may replace it."""
+    return all(isinstance(node, Text) and not node.text.strip() for node in nodes)
+
+
 class _Parser:
     def __init__(self, source: str, functions: Container[str]) -> None:
         self._tokens = tokens(source)
@@ -87,6 +97,8 @@ class _Parser:
         self._ahead: list[Token] = []
         self._variables = ["$"]
         self._loops = 0
+        self._depth = 0
+        self.defined: dict[str, list[Node]] = {}
 
     def _next(self) -> Token:
         return self._ahead.pop() if self._ahead else next(self._tokens)
@@ -106,7 +118,7 @@ class _Parser:
             if token.kind == "name" and token.text in KEYWORDS:
                 shown = f"<{token.text}>" if token.text != "nil" else "<nil>"
             else:
-                shown = quote(token.text)
+                shown = f"<{token.text}>" if token.kind == "dot" else quote(token.text)
                 if len(token.text) > 10:
                     shown = f"{quote(token.text[:10])}..."
         return ParseError(token.line, f"unexpected {shown} in {where}")
@@ -130,6 +142,11 @@ class _Parser:
             first = self._next_solid()
             if first.kind == "name" and first.text in ("end", "else"):
                 return nodes, first
+            if first.kind == "name" and first.text == "define":
+                if self._depth:
+                    raise self._unexpected(first, "command")
+                self._define()
+                continue
             nodes.append(self._action(first))
 
     def _action(self, first: Token) -> Node:
@@ -141,10 +158,61 @@ class _Parser:
                     raise ParseError(first.line, f"{{{{{first.text}}}}} outside {{{{range}}}}")
                 self._close(first.text)
                 return Break() if first.text == "break" else Continue()
-            if first.text in ("template", "define", "block"):
-                raise ParseError(first.line, f"{{{{{first.text}}}}} is not supported in formats")
+            if first.text == "template":
+                return self._include()
+            if first.text == "block":
+                return self._block()
         self._back(first)
         return Action(self._pipeline("command", "right"))
+
+    def _template_name(self, where: str) -> tuple[str, int]:
+        """The name, and where it stands."""
+        token = self._next_solid()
+        if token.kind != "string":
+            raise self._unexpected(token, where)
+        return unquote(token.text, token.line), token.offset
+
+    def _include(self) -> Include:
+        name, offset = self._template_name("template clause")
+        token = self._next_solid()
+        if token.kind == "right":
+            return Include(name, None, offset)
+        self._back(token)
+        return Include(name, self._pipeline("template clause", "right"), offset)
+
+    def _define(self) -> None:
+        name, _ = self._template_name("define clause")
+        token = self._next_solid()
+        if token.kind != "right":
+            raise self._unexpected(token, "define clause")
+        self._definition(name)
+
+    def _block(self) -> Include:
+        """A definition and its use at once."""
+        name, offset = self._template_name("block clause")
+        pipeline = self._pipeline("block clause", "right")
+        self._definition(name)
+        return Include(name, pipeline, offset)
+
+    def _definition(self, name: str) -> None:
+        """The body of a template up to its end; variables and loops around it do not reach in."""
+        variables, self._variables = self._variables, ["$"]
+        loops, self._loops = self._loops, 0
+        self._depth += 1
+        nodes, ending = self._list()
+        self._depth -= 1
+        self._variables, self._loops = variables, loops
+        if ending is None or ending.kind == "end":
+            raise ParseError(ending.line if ending else 1, "unexpected EOF")
+        if ending.text != "end":
+            raise ParseError(ending.line, f"unexpected {{{{{ending.text}}}}} in define clause")
+        self._close("end")
+        if _is_empty(self.defined.get(name, [])):
+            self.defined[name] = nodes
+        elif not _is_empty(nodes):
+            raise ParseError(
+                ending.line, f"template: multiple definition of template {quote(name)}"
+            )
 
     def _close(self, where: str) -> None:
         token = self._next_solid()
@@ -155,8 +223,10 @@ class _Parser:
         scope = len(self._variables)
         pipeline = self._pipeline(kind, "right", ranges=kind == "range")
         self._loops += kind == "range"
+        self._depth += 1
         body, ending = self._list()
         self._loops -= kind == "range"
+        self._depth -= 1
         otherwise: list[Node] = []
         if ending is not None and ending.kind == "name" and ending.text == "else":
             following = self._next_solid()
@@ -166,7 +236,9 @@ class _Parser:
                 return _BRANCHES[kind](pipeline, body, otherwise)
             if following.kind != "right":
                 raise self._unexpected(following, "{{else}}")
+            self._depth += 1
             otherwise, ending = self._list()
+            self._depth -= 1
         if ending is None or ending.kind == "end":
             line = ending.line if ending else 1
             raise ParseError(line, "unexpected EOF")

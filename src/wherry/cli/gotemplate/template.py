@@ -28,14 +28,14 @@ def no_such_field(data: dict[str, Any], name: str) -> Any:
 class Template:
     """A template of text/template with Docker's functions."""
 
-    __slots__ = ("_name", "_nodes", "_source")
+    __slots__ = ("_defined", "_name", "_nodes", "_source")
 
     def __init__(self, source: str, name: str = "") -> None:
         """Parse ``source``; raises TemplateError. ``name`` appears in error messages."""
         self._name = name
         self._source = source
         try:
-            self._nodes = parse(source, FUNCTIONS)
+            self._nodes, self._defined = parse(source, FUNCTIONS)
         except ParseError as error:
             raise TemplateError(
                 str(error).replace("template: :", f"template: {name}:", 1)
@@ -60,4 +60,5 @@ class Template:
 
         ``missing`` answers for keys that a dict does not have, or raises MissingKey.
         """
-        return Evaluator(self._name, self._source, FUNCTIONS, missing).render(self._nodes, data)
+        evaluator = Evaluator(self._name, self._source, FUNCTIONS, missing, self._defined)
+        return evaluator.render(self._nodes, data)
