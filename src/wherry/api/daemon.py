@@ -86,12 +86,15 @@ async def _run(
     addresses: list[Address],
     tls: TLSFiles | None,
 ) -> None:
-    from wherry.engine.engine import Engine
-
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    from wherry.engine.engine import Engine  # takes a while: signals are heard meanwhile
+
+    await asyncio.sleep(0)
+    if stop.is_set():
+        return
     engine = await Engine.open(config)
     try:
         from wherry.api.app import Api

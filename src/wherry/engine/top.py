@@ -1,8 +1,7 @@
 """``docker top``: the rows that ``ps`` would print for a container's processes, read from /proc.
 
-Columns and options are those of ps(1) that people pass to ``docker top``: ``-ef``, ``aux``,
-``-o pid,comm`` and the like. Users are shown as the container's own ids, looked up in the host's
-account file as ps does.
+Options and columns are those of ps(1), see `wherry.engine.psoptions`. Users are shown as the
+container's own ids, looked up in the host's account file as ps does.
 """
 
 from __future__ import annotations
@@ -10,34 +9,12 @@ from __future__ import annotations
 import os
 import pwd
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from wherry.errors import InvalidParameter
-
-_FULL = ["user", "pid", "ppid", "c", "stime", "tty", "time", "cmd"]
-_FULL_TITLES = ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
-_BSD = ["user", "pid", "%cpu", "%mem", "vsz", "rss", "tty", "stat", "start", "bsdtime", "command"]
-_PLAIN = ["pid", "tty", "time", "comm"]
-_LONG = [
-    "f",
-    "s",
-    "user",
-    "pid",
-    "ppid",
-    "c",
-    "pri",
-    "ni",
-    "addr",
-    "sz",
-    "wchan",
-    "stime",
-    "tty",
-    "time",
-    "cmd",
-]
+from wherry.engine import psoptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +39,11 @@ class Process:
     resident: int
     uid: int
     gid: int
+    minor_faults: int
+    major_faults: int
+    processor: int
+    realtime: int
+    policy: int
     command: str
     boot: float
     memory: int
@@ -72,50 +54,62 @@ def top(pids: Sequence[int], ps_args: str | None) -> dict[str, Any]:
 
     Raises InvalidParameter for options or columns that are not known.
     """
-    columns, titles = parse_options(ps_args or "-ef")
+    request = psoptions.parse(ps_args or "-ef", _COLUMNS, lambda name: _COLUMNS[name][0])
     processes = [process for pid in pids if (process := read_process(pid))]
+    for name, wanted in request.only:
+        processes = [one for one in processes if _is_one_of(one, name, wanted)]
+    processes.sort(key=lambda one: one.pid)
+    for name, downwards in reversed(request.sort):
+        processes.sort(key=_sort_key(name), reverse=downwards)
+    branches = [(one, "") for one in processes]
+    if request.forest:
+        branches = _forest(processes)
     return {
-        "Titles": titles,
-        "Processes": [[_COLUMNS[name][1](process) for name in columns] for process in processes],
+        "Titles": [title for _, title in request.columns],
+        "Processes": [
+            [
+                (branch if name in _WITH_BRANCH else "") + _COLUMNS[name][1](process)
+                for name, _ in request.columns
+            ]
+            for process, branch in branches
+        ],
     }
 
 
-def parse_options(ps_args: str) -> tuple[list[str], list[str]]:
-    """Column names and titles that the ps options ask for; raises InvalidParameter."""
-    columns: list[str] = []
-    titles: list[str] = []
-    layout: list[str] | None = None
-    words = ps_args.split()
-    while words:
-        word = words.pop(0)
-        letters = word.removeprefix("-") if not word.startswith("--") else ""
-        if word.startswith("--format=") or word == "--format":
-            given = word.partition("=")[2] or _argument(words, word)
-            _add_columns(given, columns, titles)
-            continue
-        if not letters or not letters.isascii():
-            raise InvalidParameter(f"docker top: ps option {word!r} is not supported")
-        for position, letter in enumerate(letters):
-            if letter in "oO":
-                given = letters[position + 1 :] or _argument(words, word)
-                _add_columns(given, columns, titles)
-                break
-            if letter in "fF":
-                layout = _FULL
-            elif letter == "l":
-                layout = _LONG
-            elif letter == "u" and not word.startswith("-"):
-                layout = _BSD
-            elif letter not in "eaAxwdHhjn":
-                raise InvalidParameter(f"docker top: ps option {word!r} is not supported")
-    if columns:
-        if "PID" not in titles:
-            raise InvalidParameter("Couldn't find PID field in ps output")
-        return columns, titles
-    if layout is _FULL:
-        return _FULL, _FULL_TITLES
-    chosen = layout or _PLAIN
-    return chosen, [_COLUMNS[name][0] for name in chosen]
+def _is_one_of(process: Process, name: str, wanted: Collection[str]) -> bool:
+    texts = {_COLUMNS[name][1](process)}
+    if name == "user":
+        texts.add(str(process.uid))
+    elif name == "group":
+        texts.add(str(process.gid))
+    return not texts.isdisjoint(wanted)
+
+
+def _sort_key(name: str) -> Callable[[Process], Any]:
+    """What a column is sorted by: a number where it shows one, else its text."""
+    show = _COLUMNS[name][1]
+
+    def key(process: Process) -> tuple[float, str]:
+        if name in _SORTED_BY:
+            return _SORTED_BY[name](process), ""
+        text = show(process)
+        return (int(text), "") if text.lstrip("-").isdigit() else (0, text)
+
+    return key
+
+
+def _forest(processes: Sequence[Process]) -> list[tuple[Process, str]]:
+    """Children below their parents, with the branch that ps draws before their commands."""
+    known = {one.pid for one in processes}
+    found: list[tuple[Process, str]] = []
+
+    def grow(parents: Sequence[Process], depth: int) -> None:
+        for parent in parents:
+            found.append((parent, "    " * (depth - 1) + r" \_ " if depth else ""))
+            grow([one for one in processes if one.ppid == parent.pid], depth + 1)
+
+    grow([one for one in processes if one.ppid not in known], 0)
+    return found
 
 
 def read_process(pid: int) -> Process | None:
@@ -154,6 +148,11 @@ def read_process(pid: int) -> Process | None:
         resident=int(fields[21]) * page,
         uid=uid,
         gid=gid,
+        minor_faults=int(fields[7]),
+        major_faults=int(fields[9]),
+        processor=int(fields[36]),
+        realtime=int(fields[37]),
+        policy=int(fields[38]),
         command=arguments or f"[{comm}]",
         boot=boot,
         memory=memory,
@@ -179,22 +178,6 @@ def _host() -> tuple[float, int]:
     with open("/proc/stat", encoding="ascii") as file:
         boot = next(int(line.split()[1]) for line in file if line.startswith("btime"))
     return boot, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def _argument(words: list[str], option: str) -> str:
-    if not words:
-        raise InvalidParameter(f"docker top: ps option {option!r} needs a list of columns")
-    return words.pop(0)
-
-
-def _add_columns(given: str, columns: list[str], titles: list[str]) -> None:
-    for part in given.split(","):
-        name, equals, title = part.strip().partition("=")
-        name = _ALIASES.get(name.lower(), name.lower())
-        if name not in _COLUMNS:
-            raise InvalidParameter(f"docker top: ps column {part!r} is not known")
-        columns.append(name)
-        titles.append(title if equals else _COLUMNS[name][0])
 
 
 def _user(uid: int) -> str:
@@ -254,6 +237,21 @@ def _elapsed(process: Process) -> str:
     return f"{hours:02d}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes:02d}:{seconds:02d}"
 
 
+def _text_of(pid: int, name: str) -> str:
+    try:
+        with open(f"/proc/{pid}/{name}", encoding="utf-8", errors="replace") as file:
+            return file.read().strip("\0\n ")
+    except OSError:
+        return ""
+
+
+def _exe(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/exe")
+    except OSError:
+        return "-"
+
+
 def _stat(process: Process) -> str:
     return (
         process.state
@@ -264,6 +262,7 @@ def _stat(process: Process) -> str:
     )
 
 
+_POLICIES = {0: "TS", 1: "FF", 2: "RR", 3: "B", 5: "IDL", 6: "DLN"}
 _COLUMNS: dict[str, tuple[str, Callable[[Process], str]]] = {
     "user": ("USER", lambda p: _user(p.uid)),
     "uid": ("UID", lambda p: str(p.uid)),
@@ -286,7 +285,16 @@ _COLUMNS: dict[str, tuple[str, Callable[[Process], str]]] = {
     "pri": ("PRI", lambda p: str(60 + p.priority)),
     "ni": ("NI", lambda p: str(p.nice)),
     "addr": ("ADDR", lambda p: "-"),
-    "wchan": ("WCHAN", lambda p: "-"),
+    "wchan": ("WCHAN", lambda p: _text_of(p.pid, "wchan") or "-"),
+    "tpgid": ("TPGID", lambda p: str(p.foreground)),
+    "psr": ("PSR", lambda p: str(p.processor)),
+    "cls": ("CLS", lambda p: _POLICIES.get(p.policy, "?")),
+    "rtprio": ("RTPRIO", lambda p: str(p.realtime) if p.realtime else "-"),
+    "min_flt": ("MINFL", lambda p: str(p.minor_faults)),
+    "maj_flt": ("MAJFL", lambda p: str(p.major_faults)),
+    "label": ("LABEL", lambda p: _text_of(p.pid, "attr/current") or "-"),
+    "cgroup": ("CGROUP", lambda p: ",".join(_text_of(p.pid, "cgroup").split())),
+    "exe": ("EXE", lambda p: _exe(p.pid)),
     "nlwp": ("NLWP", lambda p: str(p.threads)),
     "stime": ("STIME", _start),
     "start": ("START", _start),
@@ -300,31 +308,14 @@ _COLUMNS: dict[str, tuple[str, Callable[[Process], str]]] = {
     "command": ("COMMAND", lambda p: p.command),
 }
 
-_ALIASES = {
-    "args": "command",
-    "ucmd": "comm",
-    "ucomm": "comm",
-    "euser": "user",
-    "uname": "user",
-    "ruser": "user",
-    "euid": "uid",
-    "ruid": "uid",
-    "egroup": "group",
-    "egid": "gid",
-    "pcpu": "%cpu",
-    "pmem": "%mem",
-    "vsize": "vsz",
-    "rssize": "rss",
-    "rsz": "rss",
-    "tt": "tty",
-    "tname": "tty",
-    "state": "s",
-    "nice": "ni",
-    "thcount": "nlwp",
-    "cputime": "time",
-    "pgrp": "pgid",
-    "sess": "sid",
-    "session": "sid",
-    "bsdstart": "start",
-    "start_time": "stime",
+_WITH_BRANCH = ("cmd", "command", "comm")
+_SORTED_BY: dict[str, Callable[[Process], float]] = {
+    "%cpu": _cpu_percent,
+    "%mem": lambda p: p.resident,
+    "time": lambda p: p.cpu,
+    "bsdtime": lambda p: p.cpu,
+    "stime": lambda p: p.started,
+    "start": lambda p: p.started,
+    "lstart": lambda p: p.started,
+    "etime": lambda p: -p.started,
 }

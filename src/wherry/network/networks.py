@@ -448,6 +448,10 @@ class Networks:
         """Follow a container's new name."""
         self.sandboxes.rename(container, name)
 
+    def unlink(self, container: str, alias: str) -> None:
+        """Take the link ``alias`` away from a container."""
+        self.sandboxes.unlink(container, alias)
+
     def forget(self, container: str) -> None:
         """Forget a removed container."""
         self.sandboxes.forget(container)

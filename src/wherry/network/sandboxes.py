@@ -103,6 +103,26 @@ class Sandboxes:
             self._records.save_sandbox(config)
             for endpoint in endpoints:
                 self._records.save_endpoint(endpoint)
+        self._tell_porter(config, endpoints)
+
+    def unlink(self, container: str, alias: str) -> None:
+        """Forget a link, in the hosts file and the name server of a running container, too."""
+        old = self._config(container)
+
+        def kept(texts: Sequence[str]) -> tuple[str, ...]:
+            return tuple(text for text in texts if links.parse_link(text)[1] != alias)
+
+        wanted = tuple(replace(one, links=kept(one.links)) for one in old.endpoints)
+        config = replace(old, links=kept(old.links), endpoints=wanted)
+        self._records.save_sandbox(config)
+        endpoints = self._records.endpoints(container)
+        if container in self._live:
+            self._texts.rewrite(config, endpoints)
+            self._tell_porter(config, endpoints)
+
+    def _tell_porter(self, config: SandboxConfig, endpoints: Sequence[Endpoint]) -> None:
+        """Have the name server of a running container know its changed names."""
+        container = config.container
         pid = self._live.get(container)
         if pid is None:
             return

@@ -568,3 +568,38 @@ def test_image_mount_of_what_is_not_there(engine: Daemon, content: None) -> None
         answer = ask(engine, "POST", f"/containers/{made}/start")
         assert answer.status in (400, 500)
         assert "nosuch" in answer.message
+
+
+# --- legacy links
+
+
+def test_a_link_is_removed_and_nothing_else(engine: Daemon) -> None:
+    with container(engine, name="linked-db") as database:
+        host = {"Links": ["linked-db:db", "linked-db:other"]}
+        with container(engine, name="linking-web", HostConfig=host) as web:
+
+            def known_hosts() -> str:
+                path = f"/containers/{web}/archive"
+                archive = ask(engine, "GET", path, path="/etc/hosts").body
+                with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
+                    file = opened.extractfile("hosts")
+                    assert file is not None
+                    return file.read().decode()
+
+            def names() -> list[str]:
+                [row] = ask(engine, "GET", "/containers/json", filters={"id": [database]}).data
+                return sorted(row["Names"])
+
+            assert names() == ["/linked-db", "/linking-web/db", "/linking-web/other"]
+            assert "\tdb " in known_hosts()
+            own = ask(engine, "DELETE", "/containers/linked-db", link="1")
+            assert own.status == 409
+            assert "cannot remove the default link name" in own.message
+            assert ask(engine, "DELETE", "/containers/linking-web/nosuch", link="1").status == 404
+            gone = ask(engine, "DELETE", "/containers/linking-web/db", link="1")
+            assert gone.status == 204
+            assert names() == ["/linked-db", "/linking-web/other"]
+            assert "\tdb " not in known_hosts()
+            assert "\tother " in known_hosts()
+            again = ask(engine, "DELETE", "/containers/linking-web/db", link="1")
+            assert again.status == 404

@@ -18,6 +18,7 @@ from wherry.engine.containers import (
     create,
     end,
     files,
+    links,
     listing,
     remove,
     snapshot,
@@ -94,10 +95,14 @@ class Containers:
     async def remove(
         self, reference: str, *, force: bool = False, volumes: bool = False, link: bool = False
     ) -> None:
-        """Remove; ``force`` kills first, ``volumes`` takes anonymous volumes along."""
-        container = self._find(reference)
+        """Remove; ``force`` kills first, ``volumes`` takes anonymous volumes along.
+
+        With ``link`` nothing but the link ``PARENT/ALIAS`` is removed.
+        """
         if link:
-            raise Conflict("Conflict, cannot remove the default link name of the container")
+            links.remove(self._services, reference)
+            return
+        container = self._find(reference)
         await remove.remove(self._services, container, force=force, volumes=volumes)
 
     async def rename(self, reference: str, name: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wherry.engine.config.codec import encode
+from wherry.engine.containers import links
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.services import Services
 from wherry.engine.spec.build import apparmor_profile
@@ -64,7 +65,7 @@ def row_view(services: Services, container: Container) -> dict[str, Any]:
         summary["Annotations"] = dict(record.host.annotations)
     return {
         "Id": record.id,
-        "Names": [f"/{record.name}"],
+        "Names": links.names(services, container),
         "Image": shown_image(services, container),
         "ImageID": record.image,
         "Command": shown_command(record.args),

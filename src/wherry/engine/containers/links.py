@@ -1,0 +1,52 @@
+"""Names by which legacy links call a container: ``/web/db`` is what ``web`` calls ``db``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from wherry.engine.containers.container import Container
+from wherry.engine.containers.services import Services
+from wherry.errors import Conflict, NotFound
+from wherry.network.links import parse_link
+
+
+def names(services: Services, container: Container) -> list[str]:
+    """All names of a container, its own first."""
+    record = container.record
+    return [
+        f"/{record.name}",
+        *(
+            f"/{other.record.name}/{alias}"
+            for other in services
+            for target, alias in _links(other)
+            if target == record.name or record.id.startswith(target)
+        ),
+    ]
+
+
+def _links(container: Container) -> Iterator[tuple[str, str]]:
+    return (parse_link(text) for text in container.record.host.links or ())
+
+
+def remove(services: Services, name: str) -> None:
+    """``DELETE /containers/{parent}/{alias}?link=1``: the parent knows the other no more.
+
+    Raises Conflict for a container's own name, NotFound for a link that there is not.
+    """
+    parent_name, slash, alias = name.strip("/").rpartition("/")
+    if not slash:
+        services.find(name)
+        raise Conflict("Conflict, cannot remove the default link name of the container")
+    try:
+        parent = services.find(parent_name)
+    except NotFound:
+        raise NotFound(f"No such container: {name}") from None
+    kept = [text for text in parent.record.host.links or () if parse_link(text)[1] != alias]
+    if len(kept) == len(parent.record.host.links or ()):
+        raise NotFound(f"No such container: {name}")
+    with services.store.transaction():
+        services.networks.unlink(parent.id, alias)
+        services.set_record(
+            parent, replace(parent.record, host=replace(parent.record.host, links=tuple(kept)))
+        )
