@@ -19,6 +19,10 @@ _OF_CONTAINERS: View = {
     **dict.fromkeys(("Tty", "OpenStdin", "StdinOnce"), False),
 }
 """What an image's Config showed up to 1.49: fields of containers, always empty."""
+_OF_IMAGES: View = {
+    **dict.fromkeys(("Cmd", "Entrypoint", "Env", "Labels", "OnBuild", "Volumes")),
+    **dict.fromkeys(("User", "WorkingDir"), ""),
+}
 _NONDISTRIBUTABLE: View = {
     "AllowNondistributableArtifactsCIDRs": None,
     "AllowNondistributableArtifactsHostnames": None,
@@ -76,9 +80,10 @@ def image(view: View, version: Version) -> View:
     """``GET /images/{name}/json``."""
     if version < (1, 50):
         view["Config"] = _OF_CONTAINERS | view["Config"]
+    made_by = view.pop("Container", ""), view.pop("ContainerConfig", None) or {}
     if version < (1, 45):
-        view.setdefault("Container", "")
-        view.setdefault("ContainerConfig", view["Config"])
+        view["Container"] = made_by[0]
+        view["ContainerConfig"] = _OF_CONTAINERS | _OF_IMAGES | made_by[1]
     if version < (1, 44):
         view.setdefault("VirtualSize", view.get("Size", 0))
         view.setdefault("Created", "0001-01-01T00:00:00Z")

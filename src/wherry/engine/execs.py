@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from wherry import faults
@@ -19,6 +21,8 @@ from wherry.errors import Conflict, InvalidParameter, NotFound, Unavailable, Whe
 from wherry.runtime.bundle import StartFailed
 from wherry.runtime.client import AttachRequest, Shim
 
+_TO_BEGIN = 10
+"""Seconds that a resize waits for an exec that is being started."""
 _KEPT = 1024
 """Ended execs that can still be inspected."""
 
@@ -34,6 +38,7 @@ class Exec:
     started: bool = False
     running: bool = False
     exit_code: int | None = None
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Execs:
@@ -136,6 +141,7 @@ class Execs:
             self._ended(entry, 126)
             raise
         entry.running = True
+        entry.begun.set()
         self._services.spawn(self._watch(entry, shim), f"watching exec {exec_id}")
 
     def adopt(self) -> None:
@@ -215,6 +221,7 @@ class Execs:
         if entry.exit_code is not None:
             return
         entry.running, entry.exit_code = False, code
+        entry.begun.set()
         if entry.id in entry.container.execs:
             entry.container.execs.remove(entry.id)
         self._publish(entry, "exec_die", code)
@@ -257,8 +264,15 @@ class Execs:
         }
 
     async def resize(self, exec_id: str, height: int, width: int) -> None:
-        """Tell its terminal its size."""
+        """Tell its terminal its size.
+
+        An attached client has its connection before the process runs: one that starts is awaited.
+        """
         entry = self._get(exec_id)
+        if entry.started and not entry.running and entry.exit_code is None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TO_BEGIN):
+                    await entry.begun.wait()
         shim = entry.container.shim
         if not entry.running or shim is None:
             raise Conflict(f"Exec {exec_id} is not running")

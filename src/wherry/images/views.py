@@ -75,6 +75,8 @@ def inspect_view(store: ImageStore, image: Image) -> dict[str, Any]:
         "Parent": image.parent,
         "Comment": config.comment or _last_comment(config),
         **({"Created": config.created} if config.created else {}),
+        "Container": config.raw.get("container", ""),
+        "ContainerConfig": config.raw.get("container_config"),
         "DockerVersion": config.docker_version,
         "Author": config.author,
         "Config": run_config(config),

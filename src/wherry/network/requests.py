@@ -168,6 +168,12 @@ def sandbox_config(
             first = replace(first, mac=_canonical_mac(mac))
         endpoints = [first, *(endpoint_config(key, value) for key, value in wanted.items())]
     elif mode in ("host", "none"):
+        given = endpoint_config(mode, wanted.get(mode))
+        if given.ipv4 or given.ipv6:
+            raise InvalidParameter(
+                "invalid endpoint settings:\nuser specified IP address is supported on user"
+                " defined networks only"
+            )
         endpoints = [EndpointConfig(mode)]
     if mode != "private" and set(wanted) - {text}:
         raise InvalidParameter(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
+import docker
 import pytest
 from tests.conformance.api.http import ask, container
 from tests.daemon import Daemon
@@ -182,3 +184,45 @@ def test_prune_leaves_volumes_with_options(engine: Daemon) -> None:
     assert pruned["VolumesDeleted"] == ["without-options"]
     assert ask(engine, "DELETE", "/volumes/with-options").status == 204
     assert ask(engine, "POST", "/volumes/prune").data["VolumesDeleted"] == []
+
+
+def test_publish_filters_by_the_host_s_port_and_expose_by_the_container_s(engine: Daemon) -> None:
+    host_config = {"PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "48761"}]}}
+    with container(engine, HostConfig=host_config, ExposedPorts={"81/tcp": {}}) as container_id:
+        expected = {
+            ("publish", "48761"): [container_id],
+            ("publish", "48760-48770/tcp"): [container_id],
+            ("publish", "80"): [],
+            ("publish", "48761/udp"): [],
+            ("expose", "80"): [container_id],
+            ("expose", "81"): [container_id],
+            ("expose", "48761"): [],
+        }
+        for (name, value), ids in expected.items():
+            rows = ask(engine, "GET", "/containers/json", filters={name: [value]}).data
+            assert [row["Id"] for row in rows] == ids, (name, value)
+
+
+def test_an_exec_s_terminal_can_be_sized_as_soon_as_its_client_is_connected(engine: Daemon) -> None:
+    client = docker.APIClient(base_url=f"unix://{engine.socket}", version="auto")
+    with closing(client), container(engine) as container_id:
+        exec_id = client.exec_create(container_id, ["sh"], stdin=True, tty=True)["Id"]
+        with closing(client.exec_start(exec_id, tty=True, socket=True)) as stream:
+            client.exec_resize(exec_id, height=21, width=43)
+            stream._sock.sendall(b"stty size; exit\n")
+            output = b""
+            while piece := stream._sock.recv(4096):
+                output += piece
+        assert b"21 43" in output
+
+
+def test_no_address_on_the_network_none(engine: Daemon) -> None:
+    body = {
+        **host(NetworkMode="none"),
+        "NetworkingConfig": {
+            "EndpointsConfig": {"none": {"IPAMConfig": {"IPv4Address": "1.2.3.4"}}}
+        },
+    }
+    answer = ask(engine, "POST", "/containers/create", body)
+    assert answer.status == 400
+    assert "user specified IP address is supported on user defined networks only" in answer.message

@@ -94,3 +94,11 @@ def test_info_told_what_was_expected(version: Version, shown: bool) -> None:
     view = adapt.info({**commits, "RegistryConfig": {}, "SecurityOptions": []}, version)
     assert ("Expected" in view["RuncCommit"]) is shown
     assert ("AllowNondistributableArtifactsCIDRs" in view["RegistryConfig"]) is shown
+
+
+def test_an_image_told_what_container_it_was_made_of() -> None:
+    made = {"Config": {}, "Container": "c1", "ContainerConfig": {"Image": "base"}}
+    old = adapt.image(dict(made), (1, 44))
+    assert (old["Container"], old["ContainerConfig"]["Image"]) == ("c1", "base")
+    assert old["ContainerConfig"]["Cmd"] is None
+    assert adapt.image(dict(made), (1, 45)).keys() == {"Config"}

@@ -134,12 +134,13 @@ def _has_port(services: Services, container: Container, kind: str, wanted: Seque
     if not wanted:
         return True
     ports: set[tuple[int, str]] = set()
-    if kind == "publish":
-        for key in container.record.host.port_bindings or {}:
-            ports.add(_port(key))
-    else:
-        for key in container.record.config.exposed_ports or ():
-            ports.add(_port(key))
+    shown = services.networks.settings(container.id)["Ports"] or {}
+    for key, places in shown.items():
+        number, protocol = _port(key)
+        if kind == "expose":
+            ports.add((number, protocol))
+        else:
+            ports |= {(int(place["HostPort"]), protocol) for place in places or ()}
     for value in wanted:
         numbers, _, protocol = value.partition("/")
         low, _, high = numbers.partition("-")
