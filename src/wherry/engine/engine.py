@@ -19,6 +19,7 @@ from wherry.engine.containers.adopt import adopt
 from wherry.engine.containers.containers import Containers
 from wherry.engine.containers.services import Facts, Services, log
 from wherry.engine.containers.store import ContainerStore
+from wherry.engine.eventjournal import EventJournal
 from wherry.engine.events import EventBus
 from wherry.engine.execs import Execs
 from wherry.engine.images import Images
@@ -219,7 +220,7 @@ def _own(data_root: str) -> int:
 
 async def _services(config: EngineConfig, db: StateDB, undo: contextlib.AsyncExitStack) -> Services:
     instance = Instance.of_data_root(config.data_root, DEFAULT_DATA_ROOT)
-    events = EventBus(db)
+    events = EventBus(db, EventJournal(os.path.join(config.data_root, "events.journal")))
     undo.callback(events.close)
     options = dict(entry.partition("=")[::2] for entry in config.storage_options)
     layers = LayerStore(db, config.data_root, config.storage_driver or None, options)

@@ -1,22 +1,27 @@
 """The event bus: what happens is published once, kept for a while, and seen by every subscriber.
 
-Publishing touches memory only; the store gets events in batches a moment later, so that an event
-never waits for a disk. After a crash at most the last ``FLUSH_DELAY`` of history is missing.
+Publishing touches memory and a journal; the store gets events in batches a moment later, so that
+an event never waits for a disk. When the daemon is killed nothing is missing; when the power
+fails, at most the last ``FLUSH_DELAY`` of history.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+from wherry.engine.eventjournal import EventJournal
 from wherry.engine.filters import Filters
 from wherry.engine.timestamps import SECOND
 from wherry.storage.statedb import StateDB
+
+log = logging.getLogger(__name__)
 
 KEEP = 1024  # events of history; older ones are forgotten
 FLUSH_DELAY = 0.5  # seconds until published events are in the store
@@ -110,10 +115,18 @@ class Subscription:
 class EventBus:
     """Publish from the event loop's thread; subscribe as often as wanted."""
 
-    def __init__(self, db: StateDB) -> None:
-        """Bring the table up to date and load the history that is kept."""
+    def __init__(self, db: StateDB, journal: EventJournal | None = None) -> None:
+        """Bring the table up to date and load the history that is kept.
+
+        Events that the ``journal`` of a killed process still has come into the store first.
+        """
         db.migrate("events", MIGRATIONS)
         self._db = db
+        self._journal = journal
+        self._saving = 0
+        if journal is not None:
+            _save(db, _left_over(db, journal))
+            journal.keep(())
         rows = db.query(
             "SELECT * FROM (SELECT * FROM events ORDER BY number DESC LIMIT ?) ORDER BY number",
             (KEEP,),
@@ -137,6 +150,8 @@ class EventBus:
         event = Event(self._last, type, action, actor, dict(attributes or {}), scope)
         self._history.append(event)
         self._unsaved.append(event)
+        if self._journal is not None:
+            self._journal.append(asdict(event))
         if self._flushing is None:
             loop = asyncio.get_running_loop()
             self._flushing = loop.call_later(FLUSH_DELAY, self._flush_aside)
@@ -188,11 +203,33 @@ class EventBus:
         """End every subscription and write the rest; the bus is not used afterwards."""
         self.end_subscriptions()
         self.flush()
+        if self._journal is not None:
+            if not self._saving:
+                self._journal.keep(())
+            self._journal.close()
 
     def _flush_aside(self) -> None:
         self._flushing = None
         batch, self._unsaved = self._unsaved, []
-        asyncio.get_running_loop().run_in_executor(None, _save, self._db, batch)
+        self._saving += 1
+        saving = asyncio.get_running_loop().run_in_executor(None, _save, self._db, batch)
+        saving.add_done_callback(self._saved)
+
+    def _saved(self, saving: asyncio.Future[None]) -> None:
+        """What was being saved is in the store: the journal need no longer have it."""
+        self._saving -= 1
+        if not saving.cancelled() and (error := saving.exception()):
+            log.error("keep events: %s", error)
+        elif self._journal is not None and not self._saving:
+            self._journal.keep(asdict(event) for event in self._unsaved)
+
+
+def _left_over(db: StateDB, journal: EventJournal) -> list[Event]:
+    """The events of a journal that are not in the store."""
+    row = db.one("SELECT MAX(time) AS last FROM events")
+    last = (row["last"] if row is not None else None) or 0
+    events = [Event(**line) for line in journal.read()]
+    return [event for event in events if event.time > last]
 
 
 def matches(event: Event, filters: Filters) -> bool:

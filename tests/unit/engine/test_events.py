@@ -2,6 +2,10 @@ import asyncio
 import time
 from pathlib import Path
 
+import pytest
+
+from wherry.engine import events
+from wherry.engine.eventjournal import EventJournal
 from wherry.engine.events import KEEP, Event, EventBus, matches
 from wherry.engine.filters import parse
 from wherry.engine.timestamps import SECOND
@@ -120,3 +124,38 @@ def test_filters() -> None:
     assert passes(start, '{"label":["k=v"]}')
     assert not passes(start, '{"label":["k=w"]}')
     assert not passes(start, '{"scope":["swarm"]}')
+
+
+async def test_a_killed_process_has_lost_no_event(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    db = StateDB(str(tmp_path / "state.db"))
+    bus = EventBus(db, EventJournal(str(path)))
+    bus.publish("container", "create", "1", {"name": "a"})
+    bus.flush()
+    bus.publish("container", "start", "1", {"name": "a"})
+    with path.open("a") as journal:
+        journal.write('{"time": torn')
+    again = EventBus(db, EventJournal(str(path)))
+    found = await collect(again, until=time.time_ns())
+    assert found == ["create", "start"]
+    assert path.read_bytes() == b""
+    third = EventBus(db, EventJournal(str(path)))
+    assert len(await collect(third, until=time.time_ns())) == 2
+
+
+async def test_the_journal_keeps_only_what_is_not_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "FLUSH_DELAY", 0.01)
+    path = tmp_path / "journal"
+    bus = EventBus(StateDB(str(tmp_path / "state.db")), EventJournal(str(path)))
+    for number in range(5):
+        bus.publish("container", "start", str(number))
+    assert path.read_bytes().count(b"\n") == 5
+    for _ in range(3000):
+        if not path.read_bytes():
+            break
+        await asyncio.sleep(0.01)
+    bus.publish("container", "die", "1")
+    bus.close()
+    assert path.read_bytes() == b""
