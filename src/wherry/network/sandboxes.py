@@ -542,6 +542,8 @@ class Sandboxes:
                         one.network, one.endpoint, self._kernel
                     ) or not wiring.has_interface(namespace_fd, one.endpoint):
                         one.driver.unplug(one.network, one.endpoint, self._kernel)
+                        # Its other end may be in the namespace where a former engine lived.
+                        wiring.remove_inside(namespace_fd, one.endpoint.interface)
                         one.driver.plug(one.network, one.endpoint, namespace_fd, self._kernel)
                 wiring.configure(namespace_fd, attachments, routes)
 

@@ -112,7 +112,7 @@ def plug(
         for attachment in attachments:
             driver, network, endpoint = attachment.driver, attachment.network, attachment.endpoint
             driver.plug(network, endpoint, namespace_fd, kernel)
-            undo.callback(_remove_inside, namespace_fd, endpoint.interface)
+            undo.callback(remove_inside, namespace_fd, endpoint.interface)
         configure(namespace_fd, attachments, routes)
         undo.pop_all()
 
@@ -138,7 +138,8 @@ def configure(
         inner.run([*requests, *_route_requests(inner, routes)])
 
 
-def _remove_inside(namespace_fd: int, interface: str) -> None:
+def remove_inside(namespace_fd: int, interface: str) -> None:
+    """Delete an interface of a namespace; nothing happens when it is not there."""
     with (
         contextlib.suppress(KernelError),
         entered(namespace_fd),

@@ -125,6 +125,23 @@ def test_containers_outlive_the_daemon_and_its_socket(engine: Daemon) -> None:
         assert (state["Running"], state["Pid"]) == (True, pid)
 
 
+def test_a_daemon_in_another_network_namespace_takes_containers_along() -> None:
+    with Apart() as daemon:
+        daemon.docker("load", input=saved())
+        serve = "mkdir /w; echo served >/w/index.html; exec httpd -f -p 8080 -h /w"
+        with container(daemon, "sh", "-c", serve) as server:
+            daemon.kill()
+            subprocess.run(["ip", "netns", "delete", daemon.folder.name], check=True)
+            daemon.start()
+            view = ask(daemon, "GET", f"/containers/{server}/json").data
+            assert view["State"]["Running"]
+            address = view["NetworkSettings"]["Networks"]["bridge"]["IPAddress"]
+            inside = ["nsenter", f"--net=/run/netns/{daemon.folder.name}"]
+            fetch = [*inside, "curl", "-s", "-m", "20", "--retry", "9", "--retry-all-errors"]
+            done = subprocess.run([*fetch, f"http://{address}:8080/"], capture_output=True)
+            assert done.stdout == b"served\n", daemon.log_text()
+
+
 def test_flags_that_change_how_the_daemon_lives() -> None:
     """Containers end with the daemon, no firewall, an init of one's own, default options."""
     flags = (
