@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import re
@@ -15,11 +16,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from grpclib.exceptions import GRPCError
 
+from tests import buildkit
 from tests.daemon import Daemon
 from tests.e2e.test_build import EXPECTED, FILES
 from tests.images import busybox_archive, debian_archive
+from tests.integration.registry.test_transport import HTPASSWD
 from tests.peers import compose_v2, docker_20
+from tests.registries import docker_registry
+from wherry.build.buildkit.wire import control_pb2 as pb
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(600)]
 
@@ -255,6 +261,85 @@ def test_builds_go_on_together_and_stop_when_told(engine: Daemon) -> None:
     while any(roots.iterdir()):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+async def test_results_of_direct_solves(engine: Daemon, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nCOPY word /w\nCMD cat /w\n")
+    (tmp_path / "word").write_text("direct\n")
+    response, results, news, _ = await buildkit.solve(
+        engine.socket,
+        tmp_path,
+        ("image", {"name": "bk-direct:1,bk-direct:2"}),
+        ("docker", {"name": "bk-archived"}),
+        ("oci", {}),
+        ("tar", {}),
+    )
+    image = engine.docker("image", "inspect", "-f", "{{.Id}}", "bk-direct:2").stdout.strip()
+    assert response.exporter_response["containerimage.digest"] == image
+    assert response.exporter_response["containerimage.config.digest"] == image
+    assert engine.docker("run", "--rm", "bk-direct:1").stdout == "direct\n"
+    (tmp_path / "archive.tar").write_bytes(results.files["1"])
+    assert "bk-archived:latest" in engine.docker("load", "-i", f"{tmp_path}/archive.tar").stdout
+    assert {"oci-layout", "index.json"} <= set(results.archive(2).getnames())
+    assert results.archive(3).extractfile("w").read() == b"direct\n"  # type: ignore[union-attr]
+    names = {vertex.name for item in news for vertex in item.vertexes}
+    assert "[2/2] COPY word /w" in names
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (pb.SolveRequest(frontend="other.v0"), "frontend other.v0 not found"),
+        (pb.SolveRequest(frontend="dockerfile.v0"), "the build has no session"),
+        (pb.SolveRequest(definition={"def": [b"x"]}), "operation graphs (LLB) are not built"),
+        (pb.SolveRequest(frontend="dockerfile.v0", source_policy={}), "source policies are not offered"),
+        (pb.SolveRequest(frontend="dockerfile.v0", exporter="never"), "exporter 'never' could not be found"),
+        (pb.SolveRequest(frontend="dockerfile.v0", cache={"exports": [{"type": "s3"}]}), "cache export to 's3'"),
+    ],
+)  # fmt: skip
+async def test_solves_that_are_refused(
+    engine: Daemon, request_: pb.SolveRequest, message: str
+) -> None:
+    request_.ref = message
+    async with buildkit.control(engine.socket) as control:
+        with pytest.raises(GRPCError) as refused:
+            await control.Solve(request_)
+    assert message in str(refused.value.message)
+
+
+async def test_workers_usage_and_prune_of_the_control_service(engine: Daemon) -> None:
+    build(engine, "FROM busybox\nRUN dd if=/dev/zero of=/b bs=1M count=2 2>/dev/null\n")
+    async with buildkit.control(engine.socket) as control:
+        (worker,) = (await control.ListWorkers(pb.ListWorkersRequest())).record
+        assert worker.platforms[0].os == "linux"
+        gateway = worker.labels["org.mobyproject.buildkit.worker.moby.host-gateway-ip"]
+        assert ipaddress.ip_address(gateway)
+        info = await control.Info(pb.InfoRequest())
+        assert info.buildkit_version.version.startswith("v0.")
+        records = (await control.DiskUsage(pb.DiskUsageRequest())).record
+        big = [record for record in records if record.size >= 2 << 20]
+        assert big
+        assert big[0].record_type == "regular"
+        pruned = await control.Prune(pb.PruneRequest(filter=[f"id=={big[0].id}"]))
+        assert [record.id for record in pruned] == [big[0].id]
+        left = (await control.DiskUsage(pb.DiskUsageRequest())).record
+        assert len(left) == len(records) - 1
+
+
+def test_private_images_come_with_the_clients_credentials(engine: Daemon, tmp_path: Path) -> None:
+    (tmp_path / "htpasswd").write_text(HTPASSWD)
+    extra = f"auth: {{htpasswd: {{realm: r, path: {tmp_path}/htpasswd}}}}"
+    with docker_registry(tmp_path, extra) as registry:
+        name = f"{registry}/private/base:1"
+        dockerfile = f"FROM {name}\nRUN echo reached\n"
+        engine.docker("tag", "busybox", name)
+        engine.docker("login", "-u", "user", "-p", "secret", registry)
+        engine.docker("push", name)
+        engine.docker("rmi", name)
+        assert "reached" in build(engine, dockerfile, "--no-cache")
+        engine.docker("rmi", name)
+        engine.docker("logout", registry)
+        assert "reached" not in build(engine, dockerfile, "--no-cache", check=False)
 
 
 def test_usage_and_prune(engine: Daemon) -> None:

@@ -18,13 +18,17 @@ class CopyError(TreeError):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One entry of a new layer; a file's content is in ``data``, or in ``tree`` at ``source``."""
+    """One entry of a new layer; a file's content is in ``data``, or in ``tree`` at ``source``.
+
+    ``hard_link`` is the path of an earlier item that this is another name of.
+    """
 
     path: str
     entry: Entry
     tree: Tree | None = None
     source: str = ""
     data: bytes = b""
+    hard_link: str = ""
 
 
 @dataclass(frozen=True, slots=True)

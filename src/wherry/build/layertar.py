@@ -17,7 +17,7 @@ def layer_tar(items: Iterable[Item]) -> Iterator[bytes]:
     """The tar stream of ``items``, which come parents first."""
     for item in items:
         yield _header(item)
-        if item.entry.kind is Kind.FILE:
+        if item.entry.kind is Kind.FILE and not item.hard_link:
             yield from _content(item)
     yield END
 
@@ -30,13 +30,13 @@ def _header(item: Item) -> bytes:
     return header.pack(
         header.Entry(
             name,
-            entry.kind.value.encode(),
+            b"1" if item.hard_link else entry.kind.value.encode(),
             entry.mode,
             entry.uid,
             entry.gid,
-            entry.size,
+            0 if item.hard_link else entry.size,
             entry.mtime,
-            link=entry.target.encode("utf-8", "surrogateescape"),
+            link=(item.hard_link or entry.target).encode("utf-8", "surrogateescape"),
             major=entry.device[0],
             minor=entry.device[1],
             xattrs=tuple(sorted(entry.xattrs.items())),

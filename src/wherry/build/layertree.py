@@ -60,6 +60,7 @@ class LayerTree:
             os.readlink(stack[0]) if kind is Kind.SYMLINK else "",
             (os.major(found.st_rdev), os.minor(found.st_rdev)) if device else (0, 0),
             _xattrs(stack[0]) if kind in (Kind.FILE, Kind.DIRECTORY) else {},
+            (found.st_dev, found.st_ino) if kind is Kind.FILE and found.st_nlink > 1 else None,
         )
 
     def children(self, path: str) -> list[str]:

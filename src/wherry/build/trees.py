@@ -33,7 +33,10 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file's metadata; ``mtime`` is in nanoseconds, ``mode`` has the permission bits only."""
+    """One file's metadata; ``mtime`` is in nanoseconds, ``mode`` has the permission bits only.
+
+    ``inode`` is what all names of a file with several have in common, where that is known.
+    """
 
     kind: Kind
     mode: int
@@ -44,6 +47,7 @@ class Entry:
     target: str = ""
     device: tuple[int, int] = (0, 0)
     xattrs: Mapping[str, bytes] = field(default_factory=dict)
+    inode: tuple[int, int] | None = field(default=None, compare=False)
 
     @property
     def is_directory(self) -> bool:

@@ -133,7 +133,7 @@ class BuildEngine:
     @property
     def host_gateway(self) -> str:
         """The address that ``host-gateway`` stands for, empty when there is none."""
-        return ""
+        return next(iter(self._services.networks.host_gateways()), "")
 
     # Layers ------------------------------------------------------------------------------
 

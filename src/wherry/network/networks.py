@@ -68,6 +68,7 @@ class Networks:
         self._repair: asyncio.Task[None] | None = None
         self._reconciled = False
         texts = Texts(self._records, options)
+        self.host_gateways = texts.host_gateways
         self._blueprint = Blueprint(self._records, self._drivers, texts)
         effects = Effects(
             self._kernel, self._guard, self._porter, self._worker, self._firewall_worker

@@ -42,10 +42,14 @@ class Texts:
         return files.hosts(own, extra, ipv6=ipv6)
 
     def _extra_hosts(self, config: SandboxConfig) -> list[tuple[str, str]]:
-        gateways = self._options.host_gateway_ips or self._default_gateways()
+        gateways = self.host_gateways()
         return [
             pair for entry in config.extra_hosts for pair in files.parse_extra_host(entry, gateways)
         ]
+
+    def host_gateways(self) -> tuple[str, ...]:
+        """The addresses that ``host-gateway`` stands for."""
+        return self._options.host_gateway_ips or self._default_gateways()
 
     def _default_gateways(self) -> tuple[str, ...]:
         bridge = self._records.network_named("bridge")

@@ -15,7 +15,7 @@ from wherry.build.buildkit.sessions import Session
 from wherry.build.copying import Item
 from wherry.build.layertar import layer_tar
 from wherry.build.solver import Solved
-from wherry.build.trees import Tree, walk
+from wherry.build.trees import Tree
 from wherry.errors import NotImplementedHere
 from wherry.images import reference
 
@@ -126,9 +126,9 @@ def _told(image: str, export: Export) -> dict[str, str]:
 
 def _tar_of(tree: Tree) -> Iterator[bytes]:
     """A tree as a tar stream."""
-    entries = ((path, tree.entry(path)) for path in walk(tree, ""))
     return layer_tar(
-        Item(path, entry, tree=tree, source=path) for path, entry in entries if entry is not None
+        Item(path, entry, tree=tree, source=path, hard_link=first)
+        for path, entry, first in filesync.entries(tree)
     )
 
 

@@ -232,8 +232,8 @@ def read_stat(stat: Stat) -> Entry | None:
     )
 
 
-def write_stat(path: str, entry: Entry) -> Stat:
-    """A file as the receiver wants it described."""
+def write_stat(path: str, entry: Entry, hard_link: str = "") -> Stat:
+    """A file as the receiver wants it described; another name of ``hard_link`` if that is given."""
     mode = entry.mode & 0o777 | _KIND_BITS[entry.kind]
     for theirs, ours in _SPECIAL_BITS:
         mode |= theirs if entry.mode & ours else 0
@@ -244,7 +244,7 @@ def write_stat(path: str, entry: Entry) -> Stat:
         gid=entry.gid,
         size=entry.size,
         mod_time=entry.mtime,
-        linkname=entry.target,
+        linkname=hard_link or entry.target,
         devmajor=entry.device[0],
         devminor=entry.device[1],
         xattrs=entry.xattrs,
@@ -261,12 +261,11 @@ async def send_tree(session: Session, exporter: int, tree: Tree) -> None:
         async with call as stream:
             await stream.send_request()
             files: dict[int, str] = {}
-            for number, (path, entry) in enumerate(entries(tree)):
-                if entry.kind is Kind.FILE:
+            for number, (path, entry, first) in enumerate(entries(tree)):
+                if entry.kind is Kind.FILE and not first:
                     files[number] = path
-                await stream.send_message(
-                    Packet(type=Packet.PACKET_STAT, stat=write_stat(path, entry))
-                )
+                stat = write_stat(path, entry, first)
+                await stream.send_message(Packet(type=Packet.PACKET_STAT, stat=stat))
             await stream.send_message(Packet(type=Packet.PACKET_STAT))
             await _answer(stream, tree, files)
     except GRPCError as error:
@@ -275,12 +274,18 @@ async def send_tree(session: Session, exporter: int, tree: Tree) -> None:
         raise Unavailable(f"the client went away: {error}") from None
 
 
-def entries(tree: Tree) -> Iterator[tuple[str, Entry]]:
-    """All files of a tree, each directory before what is in it."""
+def entries(tree: Tree) -> Iterator[tuple[str, Entry, str]]:
+    """All files of a tree, each directory before what is in it.
+
+    Path, entry, and the path that came first of those that name the same file, empty for that.
+    """
+    firsts: dict[tuple[int, int], str] = {}
     for path in walk(tree, ""):
         entry = tree.entry(path)
-        if entry is not None:
-            yield path, entry
+        if entry is None:
+            continue
+        first = firsts.setdefault(entry.inode, path) if entry.inode is not None else path
+        yield path, entry, "" if first == path else first
 
 
 async def _answer(stream: Stream[Packet, Packet], tree: Tree, files: dict[int, str]) -> None:

@@ -35,7 +35,7 @@ from wherry.errors import InvalidParameter, NotFound, Unavailable
 log = logging.getLogger(__name__)
 
 _PREFIX = "X-Docker-Expose-Session-"
-_PATIENCE = 10.0
+_PATIENCE = 5.0
 """Seconds that a build waits for its session."""
 _CHUNK = 32 << 10
 LOST = (StreamTerminatedError, ConnectionError)
@@ -180,7 +180,8 @@ class Session:
 class Sessions:
     """All sessions that are open."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float = _PATIENCE) -> None:
+        self._patience = patience
         self._sessions: dict[str, Session] = {}
         self._opened = asyncio.Condition()
 
@@ -197,7 +198,7 @@ class Sessions:
     async def find(self, session: str) -> Session:
         """The session of that id; raises NotFound when it is not opened in time."""
         try:
-            async with asyncio.timeout(_PATIENCE), self._opened:
+            async with asyncio.timeout(self._patience), self._opened:
                 await self._opened.wait_for(lambda: session in self._sessions)
                 return self._sessions[session]
         except TimeoutError:

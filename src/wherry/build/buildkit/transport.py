@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from grpclib.client import Channel
 from grpclib.config import Configuration
@@ -76,21 +76,30 @@ class GrpcServer(Server):
             ),
         )
 
+        self._transports: set[asyncio.BaseTransport] = set()
+
     async def serve(self, sock: socket.socket, initial: bytes) -> None:
         """Serve one connection; ``initial`` was read from it already."""
-        await asyncio.get_running_loop().connect_accepted_socket(
-            lambda: _adopt(self._protocol_factory(), initial, None), sock
+        transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
+            lambda: _adopt(
+                self._protocol_factory(), initial, lambda: self._transports.discard(transport)
+            ),
+            sock,
         )
+        self._transports.add(transport)
+
+    def close_connections(self) -> None:
+        """End all connections; calls on them are cancelled."""
+        for transport in list(self._transports):
+            transport.close()
 
 
 class SessionChannel(Channel):
     """Calls over one given connection; when that ends there is no other."""
 
-    _METADATA: ClassVar[str] = "localhost"
-
     def __init__(self, sock: socket.socket, initial: bytes, lost: Callable[[], None]) -> None:
         super().__init__(
-            host=self._METADATA,
+            host="localhost",
             codec=ProtoCodec(),
             status_details_codec=StatusDetails(),
             config=Configuration(

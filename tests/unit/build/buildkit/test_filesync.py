@@ -215,5 +215,5 @@ def test_descriptions_survive_the_way_there_and_back(
 
 
 def test_entries_of_a_tree_come_in_the_order_that_receivers_demand() -> None:
-    names = [path for path, _ in filesync.entries(tree({"a/z": "", "a.b": "", "a/b/c": ""}))]
+    names = [path for path, *_ in filesync.entries(tree({"a/z": "", "a.b": "", "a/b/c": ""}))]
     assert names == ["a", "a/b", "a/b/c", "a/z", "a.b"]
