@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 import os
@@ -349,6 +350,20 @@ def test_usage_and_prune(engine: Daemon) -> None:
     pruned = run(engine, docker_20(), "builder", "prune", "-af")
     assert "Total reclaimed space" in pruned
     assert engine.json("GET", "/system/df?type=build-cache")["BuildCache"] == []
+
+
+@pytest.mark.parametrize("target", ["/grpc", "/session"])
+def test_nonsense_on_upgraded_connections(engine: Daemon, target: str) -> None:
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    for sent in (b"", b"\0" * 100, preface, preface + b"\xff" * 2000, b"x" * 100_000):
+        sock = buildkit.upgrade(engine.socket, target, "X-Docker-Expose-Session-Uuid: nonsense")
+        sock.setblocking(True)
+        with sock, contextlib.suppress(OSError):
+            sock.sendall(sent)
+    status, _ = engine.request("POST", target)
+    assert status == 400
+    assert "Traceback" not in engine.log_text()
+    assert "seen" in build(engine, "FROM busybox\nRUN echo seen\n", "--no-cache")
 
 
 def test_other_engines_memory_is_not_spent() -> None:

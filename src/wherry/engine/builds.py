@@ -58,6 +58,11 @@ class Builds:
         body: Any = ThreadReader(context) if context is not None else None
         await self._builder.build(request, body, remote, emit)
 
+    async def close(self) -> None:
+        """Stop the builds of BuildKit's clients; others end with their requests."""
+        if self._buildkit is not None:
+            await self._buildkit.close()
+
     async def usage(self) -> list[View]:
         """The ``BuildCache`` of ``GET /system/df``."""
         records = await asyncio.to_thread(self._builder.usage)

@@ -158,6 +158,7 @@ class Engine:
         elif not services.config.live_restore:
             await self.containers.stop_all(services.config.shutdown_timeout)
         services.closing = True
+        await self.builds.close()
         await self.containers.close()
         for task in list(services.tasks):
             task.cancel()

@@ -58,6 +58,7 @@ class Solves:
 
     def __init__(self) -> None:
         self._running: dict[str, Solve] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._feeds: OrderedDict[str, Feed] = OrderedDict()
         self._changed = asyncio.Condition()
 
@@ -66,6 +67,9 @@ class Solves:
         """The build is known while the context lasts, and closed at its end."""
         if solve.ref in self._running:
             raise GRPCError(Status.UNKNOWN, f"job ID {solve.ref} exists")
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
         async with self._changed:
             self._running[solve.ref] = solve
             self._feeds[solve.ref] = solve.feed
@@ -76,6 +80,7 @@ class Solves:
             yield
         finally:
             del self._running[solve.ref]
+            self._tasks.discard(task)
             await solve.close()
 
     async def feed(self, ref: str) -> Feed:
@@ -88,9 +93,12 @@ class Solves:
         await self._wait(lambda: ref in self._running, ref)
         return self._running[ref]
 
-    def get(self, ref: str) -> Solve | None:
-        """A build that runs."""
-        return self._running.get(ref)
+    async def close(self) -> None:
+        """Stop all builds."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _wait(self, known: Any, ref: str) -> None:
         try:

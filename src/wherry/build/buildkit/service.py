@@ -54,6 +54,12 @@ class BuildKit:
         """Take a client's session (``POST /session``)."""
         await self._sessions.open(offer, sock, initial)
 
+    async def close(self) -> None:
+        """Stop all builds and end all connections."""
+        await self._solves.close()
+        self._sessions.close()
+        self._server.close_connections()
+
     # POST /build?version=2 ---------------------------------------------------------------
 
     async def build(

@@ -189,11 +189,16 @@ class Sessions:
         """Take a client's connection; the session lasts as long as that."""
         channel = SessionChannel(sock, initial, lambda: self._forget(offer.id, channel))
         session = Session(offer, channel)
-        await channel.__connect__()
-        async with self._opened:
-            self._sessions[offer.id] = session
-            self._opened.notify_all()
-        log.debug("session %s (%s) opened", offer.id, offer.name)
+        try:
+            await channel.__connect__()
+            async with self._opened:
+                if not channel.ended:
+                    self._sessions[offer.id] = session
+                    self._opened.notify_all()
+                    log.debug("session %s (%s) opened", offer.id, offer.name)
+        except BaseException:
+            channel.close()
+            raise
 
     async def find(self, session: str) -> Session:
         """The session of that id; raises NotFound when it is not opened in time."""

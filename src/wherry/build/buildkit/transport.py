@@ -44,10 +44,13 @@ class _Connection(H2Protocol):
     """HTTP/2 on a connection of which the first bytes were read already."""
 
     initial: bytes = b""
+    made: Callable[[asyncio.BaseTransport], None] | None = None
     lost: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        if self.made is not None:
+            self.made(transport)
         if self.initial:
             self.data_received(self.initial)
 
@@ -57,9 +60,9 @@ class _Connection(H2Protocol):
             self.lost()
 
 
-def _adopt(protocol: H2Protocol, initial: bytes, lost: Callable[[], None] | None) -> _Connection:
+def _adopt(protocol: H2Protocol, initial: bytes) -> _Connection:
     connection = _Connection(protocol.handler, protocol.config, protocol.h2_config)
-    connection.initial, connection.lost = initial, lost
+    connection.initial = initial
     return connection
 
 
@@ -80,13 +83,14 @@ class GrpcServer(Server):
 
     async def serve(self, sock: socket.socket, initial: bytes) -> None:
         """Serve one connection; ``initial`` was read from it already."""
-        transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
-            lambda: _adopt(
-                self._protocol_factory(), initial, lambda: self._transports.discard(transport)
-            ),
-            sock,
-        )
-        self._transports.add(transport)
+        connection = _adopt(self._protocol_factory(), initial)
+
+        def made(transport: asyncio.BaseTransport) -> None:
+            self._transports.add(transport)
+            connection.lost = lambda: self._transports.discard(transport)
+
+        connection.made = made
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, sock)
 
     def close_connections(self) -> None:
         """End all connections; calls on them are cancelled."""
@@ -95,7 +99,7 @@ class GrpcServer(Server):
 
 
 class SessionChannel(Channel):
-    """Calls over one given connection; when that ends there is no other."""
+    """Calls over one given connection; when that has ``ended`` there is no other."""
 
     def __init__(self, sock: socket.socket, initial: bytes, lost: Callable[[], None]) -> None:
         super().__init__(
@@ -109,12 +113,17 @@ class SessionChannel(Channel):
         self._sock: socket.socket | None = sock
         self._initial = initial
         self._lost = lost
+        self.ended = False
 
     async def _create_connection(self) -> H2Protocol:
         sock, self._sock = self._sock, None
         if sock is None:
             raise ConnectionResetError("the session's connection has ended")
-        _, protocol = await asyncio.get_running_loop().connect_accepted_socket(
-            lambda: _adopt(self._protocol_factory(), self._initial, self._lost), sock
-        )
-        return protocol
+        connection = _adopt(self._protocol_factory(), self._initial)
+        connection.lost = self._end
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, sock)
+        return connection
+
+    def _end(self) -> None:
+        self.ended = True
+        self._lost()
