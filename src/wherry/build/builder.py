@@ -20,6 +20,7 @@ from wherry.build.context import SpooledTree, TarTree, copy_decompressed
 from wherry.build.copystep import EmptyTree
 from wherry.build.dockerfile import Dockerfile, parse
 from wherry.build.errors import DockerfileError
+from wherry.build.keptcontexts import KeptContexts
 from wherry.build.lint import Finding, lint
 from wherry.build.progress import Output, short
 from wherry.build.request import BuildRequest
@@ -74,6 +75,7 @@ class Builder:
     def __init__(self, backend: Backend, db: StateDB) -> None:
         self._backend = backend
         self._cache = StepCache(db)
+        self.contexts = KeptContexts()
         self._mounts = CacheMounts(db, f"{backend.directory}/caches")
         self._db = db
         self._clean()
@@ -190,6 +192,14 @@ class Builder:
                     name, "exec.cachemount", f"cache mount {name}", busy, False, size, made, used, 0
                 )
             )
+        for kept in self.contexts.all():
+            text = f"local source for {kept.directory}"
+            records.append(
+                CacheRecord(
+                    *(kept.key, "source.local", text, False, False, kept.size),
+                    *(kept.made, kept.used, kept.uses),
+                )
+            )
         return sorted(records, key=lambda record: record.used)
 
     def prune(
@@ -216,7 +226,9 @@ class Builder:
         for record in doomed:
             if record.kind == "exec.cachemount":
                 self._mounts.remove(record.id)
-        keys = [record.id for record in doomed if record.kind != "exec.cachemount"]
+            elif record.kind == "source.local":
+                self.contexts.remove(record.id)
+        keys = [record.id for record in doomed if record.kind == "regular"]
         if not keep_bytes and until is None:
             layered = set(keys)
             configuration = [step.key for step in self._cache.all() if not step.layer]

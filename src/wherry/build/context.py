@@ -13,7 +13,7 @@ import os
 import shutil
 import tarfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import IO, Self
 
 import zstandard
@@ -128,6 +128,18 @@ class SpooledTree:
                 self._entries[parent] = Entry(Kind.DIRECTORY, 0o755)
                 self._offsets.pop(parent, None)
             path = parent
+
+    def adopt(self, path: str, other: SpooledTree) -> None:
+        """Put the file at ``path`` of a tree on the same spool here, content and digest with it."""
+        self.insert(path, other._entries[path], other._offsets[path])
+        if (digest := other._digests.get(path)) is not None:
+            self._digests[path] = digest
+
+    def files(self) -> Iterator[tuple[str, Entry]]:
+        """All regular files."""
+        for path, entry in self._entries.items():
+            if entry.kind is Kind.FILE:
+                yield path, entry
 
     def link(self, path: str, target: str) -> bool:
         """Put another name of the file ``target`` at ``path``; False when there is no such file."""

@@ -10,7 +10,6 @@ import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import IO
 from urllib.parse import quote_plus
 
 from grpclib.client import Stream
@@ -22,6 +21,7 @@ from wherry.build.buildkit.wire.fsutil_pb2 import Packet, Stat
 from wherry.build.buildkit.wire.session_grpc import FileSendStub, FileSyncStub
 from wherry.build.buildkit.wire.session_pb2 import BytesMessage
 from wherry.build.context import SpooledTree
+from wherry.build.keptcontexts import Kept, Spool
 from wherry.build.trees import Entry, Kind, Tree, normalise, walk
 from wherry.errors import InvalidParameter, Unavailable
 
@@ -78,10 +78,11 @@ class Wanted:
 
 
 async def receive(
-    session: Session, wanted: Wanted, spool: IO[bytes], progress: Progress
+    session: Session, wanted: Wanted, spool: Spool, progress: Progress, known: Kept | None = None
 ) -> SpooledTree:
-    """Fetch a directory; contents go into ``spool``.
+    """Fetch a directory; contents go into ``spool``, which is that of ``known`` if it is given.
 
+    Files that are ``known`` and have not changed are not asked for.
     Raises InvalidParameter when the client has no such directory or what it sends makes no
     sense, Unavailable when it goes away.
     """
@@ -93,7 +94,7 @@ async def receive(
     try:
         async with call as stream:
             await stream.send_request()
-            receiver = _Receiver(stream, spool, progress)
+            receiver = _Receiver(stream, spool, progress, known)
             await receiver.run()
             return receiver.tree
     except GRPCError as error:
@@ -115,14 +116,14 @@ class _File:
 @dataclass
 class _Receiver:
     stream: Stream[Packet, Packet]
-    spool: IO[bytes]
+    spool: Spool
     progress: Progress
+    known: Kept | None
     _size: int = 0
-    _end: int = 0  # of the spool
     _links: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.tree = SpooledTree(self.spool)
+        self.tree = SpooledTree(self.spool.file)
 
     async def run(self) -> None:
         waiting = await self._list()
@@ -173,9 +174,11 @@ class _Receiver:
             return None
         if entry.size < 0:
             raise InvalidParameter(f"{path} has a negative size")
-        file = _File(path, entry, self._end)
+        if self.known is not None and entry.size and self.known.same(path, entry):
+            self.tree.adopt(path, self.known.tree)
+            return None
+        file = _File(path, entry, self.spool.reserve(entry.size))
         self.tree.insert(path, entry, file.offset)
-        self._end += entry.size
         return file if entry.size else None
 
     def _data(self, coming: dict[int, _File], packet: Packet) -> None:
@@ -189,7 +192,7 @@ class _Receiver:
             return
         if file.received + len(packet.data) > file.entry.size:
             raise InvalidParameter(f"{file.path} changed while it was sent")
-        os.pwrite(self.spool.fileno(), packet.data, file.offset + file.received)
+        os.pwrite(self.spool.file.fileno(), packet.data, file.offset + file.received)
         file.received += len(packet.data)
 
     async def _packet(self) -> Packet:

@@ -32,6 +32,7 @@ from wherry.build.copystep import EmptyTree
 from wherry.build.dockerfile import Dockerfile, parse
 from wherry.build.errors import DockerfileError
 from wherry.build.fetch import RemoteFile
+from wherry.build.keptcontexts import Spool
 from wherry.build.lint import lint
 from wherry.build.solver import Solved
 from wherry.build.trees import Tree
@@ -188,7 +189,7 @@ class Solve:
         if parts.hostname != _UPLOAD_HOST:
             return await self._builder.open_context(None, address, self._resources)
         session = await self.session()
-        with self._spool() as body:
+        with tempfile.TemporaryFile(dir=self._backend.directory) as body:
             async for piece in session.upload(parts.path):
                 body.write(piece)
             body.seek(0)
@@ -203,7 +204,7 @@ class Solve:
                 patterns = await asyncio.to_thread(ignore_patterns, tree, _IGNORE)
         with self.feed.step("[internal] load build context") as vertex:
             wanted = filesync.Wanted(frontend.context_key, exclude=patterns or ())
-            return await self._receive(vertex, wanted, "context")
+            return await self._receive(vertex, wanted, "context", keep=True)
 
     async def _named_context(self, name: str, directory: str) -> Tree:
         with self.feed.step(f"[context {name}] load from client") as vertex:
@@ -212,17 +213,24 @@ class Solve:
             )
             patterns = await asyncio.to_thread(ignore_patterns, ignored, _IGNORE)
             wanted = filesync.Wanted(directory, exclude=patterns or ())
-            return await self._receive(vertex, wanted, name)
+            return await self._receive(vertex, wanted, name, keep=True)
 
-    async def _receive(self, vertex: VertexProgress, wanted: filesync.Wanted, what: str) -> Tree:
+    async def _receive(
+        self, vertex: VertexProgress, wanted: filesync.Wanted, what: str, *, keep: bool = False
+    ) -> Tree:
+        """Fetch a directory; with ``keep`` only what changed since the last time."""
         session = await self.session()
+        contexts = self._builder.contexts
+        key = contexts.key(session.offer.shared_key, wanted.directory) if keep else ""
+        known = contexts.find(key)
+        spool = known.spool.use() if known is not None else Spool(self._backend.directory)
+        self._resources.callback(spool.release)
+        began = time.time()
         report = _Transfer(vertex, f"transferring {what}:")
-        return await filesync.receive(session, wanted, self._spool(), report)
-
-    def _spool(self) -> IO[bytes]:
-        spool = tempfile.TemporaryFile(dir=self._backend.directory)  # noqa: SIM115
-        self._resources.callback(spool.close)
-        return spool
+        tree = await filesync.receive(session, wanted, spool, report, known)
+        if key:
+            contexts.keep(key, wanted.directory, tree, spool, began)
+        return tree
 
     # What the client is asked for --------------------------------------------------------
 

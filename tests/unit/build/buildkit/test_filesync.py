@@ -20,6 +20,7 @@ from wherry.build.buildkit.transport import GrpcServer
 from wherry.build.buildkit.wire.fsutil_pb2 import Packet, Stat
 from wherry.build.buildkit.wire.session_grpc import FileSyncBase
 from wherry.build.context import SpooledTree
+from wherry.build.keptcontexts import KeptContexts, Spool
 from wherry.build.trees import Entry, Kind, walk
 from wherry.errors import InvalidParameter, WherryError
 
@@ -61,7 +62,7 @@ async def session(client: Client) -> AsyncIterator[Session]:
 
 async def received(script: Callable[[Any], Awaitable[None]], wanted: Wanted) -> SpooledTree:
     async with session(Client(script)) as found:
-        spool = tempfile.TemporaryFile()  # noqa: SIM115  the tree owns it
+        spool = Spool(tempfile.gettempdir())
         return await filesync.receive(found, wanted, spool, lambda size, done: None)
 
 
@@ -195,9 +196,10 @@ async def test_a_client_without_files_is_told() -> None:
 
 
 @asynccontextmanager
-async def _spool() -> AsyncIterator[Any]:
-    with tempfile.TemporaryFile() as spool:
-        yield spool
+async def _spool() -> AsyncIterator[Spool]:
+    spool = Spool(tempfile.gettempdir())
+    yield spool
+    spool.release()
 
 
 @given(
@@ -217,3 +219,73 @@ def test_descriptions_survive_the_way_there_and_back(
 def test_entries_of_a_tree_come_in_the_order_that_receivers_demand() -> None:
     names = [path for path, *_ in filesync.entries(tree({"a/z": "", "a.b": "", "a/b/c": ""}))]
     assert names == ["a", "a/b", "a/b/c", "a/z", "a.b"]
+
+
+async def test_only_what_changed_is_asked_for() -> None:
+    asked: list[list[str]] = []
+
+    def client(files: dict[str, tuple[bytes, int]]) -> Client:
+        """Files by name, content and time; whatever was changed, whole seconds tell too little."""
+        stats = {
+            name: Stat(path=name, mode=0o644, size=len(data), mod_time=mtime)
+            for name, (data, mtime) in files.items()
+        }
+        honest_script = honest(stats, {name: data for name, (data, _) in files.items()})
+        asked.append([])
+
+        class Watched:
+            def __init__(self, stream: Any) -> None:
+                self.stream = stream
+                self.send_message = stream.send_message
+
+            async def __aiter__(self) -> AsyncIterator[Any]:
+                async for packet in self.stream:
+                    if packet.type == REQ:
+                        asked[-1].append(list(files)[packet.id])
+                    yield packet
+
+        async def script(stream: Any) -> None:
+            await honest_script(Watched(stream))
+
+        return Client(script)
+
+    contexts = KeptContexts()
+    old, fresh, whole = 1_000_000_001, 10**18 + 1, 5_000_000_000
+    rounds = [
+        {"a": (b"one", old), "b": (b"two", old), "new": (b"x", fresh), "tar": (b"y", whole)},
+        {"a": (b"one", old), "b": (b"TWO", old + 1), "new": (b"x", fresh), "tar": (b"y", whole)},
+        {"b": (b"TWO", old + 1), "c": (b"one", old)},
+    ]
+    for files in rounds:
+        async with session(client(files)) as found:
+            known = contexts.find("key")
+            spool = known.spool.use() if known else Spool(tempfile.gettempdir())
+            got = await filesync.receive(found, Wanted("d"), spool, lambda size, done: None, known)
+            contexts.keep("key", "d", got, spool, began=10**9)
+            for name, (data, _) in files.items():
+                with got.open(name) as file:
+                    assert file.read() == data
+            spool.release()
+    assert asked == [["a", "b", "new", "tar"], ["b", "new", "tar"], ["c"]]
+    contexts.remove("key")
+    assert list(contexts.all()) == []
+    assert got.entry("b") is not None
+    with pytest.raises(ValueError, match="closed"):
+        got.open("b").read()
+
+
+def test_what_is_kept_has_limits() -> None:
+    contexts = KeptContexts()
+    for number in range(20):
+        spool = Spool(tempfile.gettempdir())
+        contexts.keep(str(number), "d", SpooledTree(spool.file), spool, began=0)
+        spool.release()
+    assert [kept.key for kept in contexts.all()] == [str(number) for number in range(4, 20)]
+    spool = Spool(tempfile.gettempdir())
+    spool.reserve(200 << 20)
+    contexts.keep("holes", "d", SpooledTree(spool.file), spool, began=0)
+    assert contexts.find("holes") is None
+    assert contexts.key("", "d") == ""
+    assert contexts.key("s", "d") != contexts.key("s", "e")
+    for kept in contexts.all():
+        contexts.remove(kept.key)
