@@ -260,6 +260,12 @@ class Shim:
         """Take everything away; the process ends after the answer, and its clients' last bytes."""
         if self._status is None and self._state != "failed":
             self._cgroup.kill()
+            # A first process ends only when all others of its pid namespace have been reaped,
+            # pid_namespaces(7), and the execs are children of ours.
+            for entry in self._execs.values():
+                if entry.pidfd != -1:
+                    process.send_signal(entry.pidfd, signal.SIGKILL)
+                    _reap(entry.pidfd)
             spawn.kill(self._spawned.pid)
         self._remove_cgroup()
 

@@ -169,6 +169,13 @@ async def test_exec_leaves_background_children_behind(sleeper: Shim) -> None:
     assert (code, output) == (0, b"done\n")
 
 
+async def test_a_container_with_a_running_exec_is_deleted(runner: Runner) -> None:
+    shim, _ = await runner.start(make_spec(["sleep", "300"]))
+    await shim.exec("e1", process("sleep", "300"), tty=False)
+    async with asyncio.timeout(60):
+        await shim.delete()
+
+
 async def test_attach_before_start_gets_everything(runner: Runner) -> None:
     client = Client(framed=True)
     bundle = runner.shop.bundle(make_spec(["sh", "-c", "echo a; sleep 0.1; echo b >&2"]))
