@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import termios
 import time
@@ -22,6 +23,8 @@ class Terminal:
         self._seen = 0
         self._pid, self._descriptor = pty.fork()
         if self._pid == 0:
+            # As a login shell does: whoever runs the tests may have had Ctrl-C ignored.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.execvpe(command[0], command, dict(environment))
         self.resize(*size)
 

@@ -502,7 +502,6 @@ SCENARIOS = (
         rm -f re
         run -d --rm --name re busybox sleep 60
         stop -t 0 re
-        ? wait re
         ? rm -f re
         rm -f
         """,
