@@ -62,9 +62,10 @@ class Event:
         view: dict[str, Any] = {}
         if self.type in ("container", "image"):
             view["status"] = self.action
-            view["id"] = self.actor
-            if self.type == "container":
-                view["from"] = self.attributes.get("image", "")
+            if self.actor:
+                view["id"] = self.actor
+            if self.type == "container" and self.attributes.get("image"):
+                view["from"] = self.attributes["image"]
         view["Type"] = self.type
         view["Action"] = self.action
         view["Actor"] = {"ID": self.actor, "Attributes": dict(self.attributes)}

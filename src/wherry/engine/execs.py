@@ -69,7 +69,7 @@ class Execs:
         self._forget_old()
         self._execs[entry_.id] = entry_
         container.execs.append(entry_.id)
-        self._publish(entry_, f"exec_create: {' '.join(config.cmd)}")
+        self._publish(entry_, f"exec_create: {_shown(config.cmd)}")
         return entry_.id
 
     def _forget_old(self) -> None:
@@ -122,7 +122,7 @@ class Execs:
                 sock.close()
             raise
         config = entry.config
-        self._publish(entry, f"exec_start: {' '.join(config.cmd or ())}")
+        self._publish(entry, f"exec_start: {_shown(config.cmd or ())}")
         try:
             entry.pid = await shim.exec(
                 exec_id,
@@ -277,6 +277,11 @@ class Execs:
         if not entry.running or shim is None:
             raise Conflict(f"Exec {exec_id} is not running")
         await shim.resize(height, width, exec_id)
+
+
+def _shown(command: Sequence[str]) -> str:
+    """A command in events: Docker puts a space between program and arguments, even without any."""
+    return f"{command[0]} {' '.join(command[1:])}" if command else " "
 
 
 def _named(item: str) -> tuple[str, str]:

@@ -39,11 +39,7 @@ class Images:
         self._registries = registries
 
     def _publish(self, action: str, image_id: str, name: str) -> None:
-        labels: Mapping[str, str] = {}
-        found = self._store.find(image_id)
-        if found is not None:
-            labels = found.config.run.get("Labels") or {}
-        self._services.events.publish("image", action, image_id, {**labels, "name": name})
+        self._services.publish_image(action, image_id, name)
 
     # Views
 
@@ -144,8 +140,7 @@ class Images:
         reader = ThreadReader(archive)
         images = await asyncio.to_thread(lambda: load.load(self._store, reader, emit, quiet=quiet))
         for image in images:
-            name = image.tags[0].familiar if image.tags else image.id
-            self._publish("load", image.id, name)
+            self._publish("load", image.id, image.id)
 
     async def load_file(self, path: str) -> builtins.list[View]:
         """Load an archive of this host; the views of its images."""
@@ -162,11 +157,11 @@ class Images:
     ) -> AsyncIterator[bytes]:
         """``docker save``: an archive in pieces."""
         chosen = parse_platform(platform) if platform else None
-        for name in names:
-            image_ids = self._store.by_id(name) or name
-            self._publish("save", image_ids, name)
-        first = await asyncio.to_thread(lambda: save.save(self._store, names, chosen))
-        return from_thread(lambda: first)
+        images = await asyncio.to_thread(lambda: save.choose(self._store, names, chosen))
+        packed = await asyncio.to_thread(lambda: save.pack(self._store, images))
+        for image_id in images:
+            self._publish("save", image_id, image_id)
+        return from_thread(lambda: packed)
 
     async def import_(
         self,
@@ -202,7 +197,9 @@ class Images:
                 source=source,
             )
         )
-        self._publish("import", image.id, target.familiar if target else image.id)
+        if target is not None:
+            self._publish("tag", image.id, target.familiar)
+        self._publish("import", image.id, image.id)
         emit({"status": image.id})
 
     # Registries

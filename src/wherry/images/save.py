@@ -10,19 +10,32 @@ from wherry.images.manifest import Platform
 from wherry.images.reference import Reference
 from wherry.images.store import Image, ImageStore
 
+Chosen = dict[str, tuple[Image, list[Reference]]]
+"""Images by id, each with the names that the archive gives it."""
+
 
 def save(
     store: ImageStore, names: Sequence[str], platform: Platform | None = None
 ) -> Iterator[bytes]:
-    """The archive of the named images; NotFound before the first byte when one is missing.
+    """The archive of the named images; NotFound before the first byte when one is missing."""
+    return pack(store, choose(store, names, platform))
+
+
+def choose(store: ImageStore, names: Sequence[str], platform: Platform | None = None) -> Chosen:
+    """The named images; raises NotFound.
 
     A repository without a tag stands for all its tags, an id for the image without names.
     """
-    chosen: dict[str, tuple[Image, list[Reference]]] = {}
+    chosen: Chosen = {}
     for name in names:
         for image, tags in _chosen(store, name, platform):
             found = chosen.setdefault(image.id, (image, []))[1]
             found += [tag for tag in tags if tag not in found]
+    return chosen
+
+
+def pack(store: ImageStore, chosen: Chosen) -> Iterator[bytes]:
+    """The archive of images."""
     images = [
         ArchivedImage(
             store.blobs.read(image.id),

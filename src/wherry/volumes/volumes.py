@@ -191,14 +191,22 @@ class Volumes:
             self._records.refer(name, container)
         return self._view(volume)
 
-    def mount(self, name: str, container: str, subpath: str = "") -> str:
+    def mount(
+        self,
+        name: str,
+        container: str,
+        subpath: str = "",
+        *,
+        told: Mapping[str, str] | None = None,
+    ) -> str:
         """The path on the host that a starting container shall see; undone by ``unmount``.
+
+        ``told`` are further attributes of the event; without them it is told to nobody.
 
         A ``subpath`` is resolved inside the volume by the kernel and mounted aside, so that
         nobody can replace it by a link afterwards.
         """
         volume = self._get(name)
-        first = not self._records.users(name)
         self._records.use(name, container)
         driver = self._driver(volume)
         try:
@@ -207,8 +215,8 @@ class Volumes:
             raise WherryError(
                 f"error while mounting volume '{driver.path(name)}': {error}"
             ) from error
-        if first:
-            self._event("mount", volume, {"container": container, "destination": path})
+        if told is not None:
+            self._event("mount", volume, {"container": container, **told})
         return self._mount_part(path, name, container, subpath) if subpath else path
 
     def _mount_part(self, path: str, name: str, container: str, subpath: str) -> str:
@@ -263,8 +271,8 @@ class Volumes:
         volume = self._get(name)
         return populate.populate(self._driver(volume).path(name), root, destination)
 
-    def unmount(self, container: str) -> None:
-        """Undo a container's mounts after its end; may be repeated."""
+    def unmount(self, container: str, *, tell: bool = False) -> None:
+        """Undo a container's mounts after its end; may be repeated. ``tell`` makes events."""
         folder = os.path.join(self._runtime, container)
         if os.path.isdir(folder):
             for entry in os.scandir(folder):
@@ -277,9 +285,12 @@ class Volumes:
         for name in self._records.used_by(container):
             self._records.unuse(name, container)
             volume = self._records.volume(name)
-            if volume is not None and not self._records.users(name):
+            if volume is None:
+                continue
+            if not self._records.users(name):
                 with contextlib.suppress(WherryError):
                     self._driver(volume).unmount(name, volume.options or {})
+            if tell:
                 self._event("unmount", volume, {"container": container})
 
     def release(self, container: str, *, remove_anonymous: bool = False) -> Sequence[str]:

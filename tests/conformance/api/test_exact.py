@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from typing import Any
+from unittest.mock import ANY
 
 import docker
 import pytest
@@ -226,3 +228,48 @@ def test_no_address_on_the_network_none(engine: Daemon) -> None:
     answer = ask(engine, "POST", "/containers/create", body)
     assert answer.status == 400
     assert "user specified IP address is supported on user defined networks only" in answer.message
+
+
+def test_events_tell_what_dockerd_tells(engine: Daemon) -> None:
+    since = time.time()
+    with container(engine, name="told", HostConfig={"Binds": ["told-vol:/x:ro"]}) as container_id:
+        path = f"/containers/{container_id}"
+        ask(engine, "GET", f"{path}/top")
+        ask(engine, "POST", f"{path}/exec", {"Cmd": ["true"]})
+        ask(engine, "POST", "/commit", container=container_id, repo="told", tag="1")
+        image = ask(engine, "GET", "/images/told:1/json").data["Id"]
+        archive = ask(engine, "GET", "/images/told:1/get").body
+        ask(engine, "POST", "/images/load", archive, {"Content-Type": "application/x-tar"})
+    ask(engine, "DELETE", "/images/told:1")
+    ask(engine, "DELETE", "/volumes/told-vol")
+    ask(engine, "POST", "/images/prune", filters={"label": ["nosuch"]})
+    query = {"since": f"{since:.9f}", "until": f"{time.time():.9f}"}
+    events = ask(engine, "GET", "/events", **query).lines
+    name, by_name = {"container": container_id}, {"name": "told", "image": "busybox"}
+    mounted = {"destination": "/x", "read/write": "false", "propagation": "", "driver": "local"}
+    assert [(one["Type"], one["Action"], one["Actor"]["Attributes"]) for one in events] == [
+        ("volume", "create", {"driver": "local"}),
+        ("container", "create", by_name),
+        ("volume", "mount", {**mounted, **name}),
+        ("network", "connect", {**name, "name": "bridge", "type": "bridge"}),
+        ("container", "start", by_name),
+        ("container", "top", by_name),
+        ("container", "exec_create: true ", {**by_name, "execID": ANY}),
+        ("container", "pause", by_name),
+        ("image", "tag", {"name": "told:1"}),
+        ("container", "commit", {**by_name, "imageID": image, "imageRef": "told:1", "comment": ""}),
+        ("container", "unpause", by_name),
+        ("image", "save", {"name": image}),
+        ("image", "load", {"name": image}),
+        ("container", "kill", {**by_name, "signal": "9"}),
+        ("network", "disconnect", {**name, "name": "bridge", "type": "bridge"}),
+        ("volume", "unmount", {"driver": "local", **name}),
+        ("container", "die", {**by_name, "exitCode": "137", "execDuration": ANY}),
+        ("container", "destroy", by_name),
+        ("image", "untag", {"name": image}),
+        ("image", "delete", {"name": image}),
+        ("volume", "destroy", {"driver": "local"}),
+        ("image", "prune", {"reclaimed": "0"}),
+    ]
+    assert (events[1]["status"], events[1]["from"]) == ("create", "busybox")
+    assert not {"id", "from"} & events[-1].keys()

@@ -128,13 +128,14 @@ def test_events_are_told(tmp_path: Path) -> None:
     volumes.acquire("c1", "data")
     volumes.acquire("c2", "data")
     for container in ("c1", "c2"):
-        volumes.mount("data", container)
+        volumes.mount("data", container, told={"destination": "/data"})
     for container in ("c1", "c2"):
-        volumes.unmount(container)
-        volumes.unmount(container)
+        volumes.unmount(container, tell=True)
+        volumes.unmount(container, tell=True)
         volumes.release(container)
     volumes.remove("data")
-    assert told == [(action, "data") for action in ("create", "mount", "unmount", "destroy")]
+    actions = ("create", "mount", "mount", "unmount", "unmount", "destroy")
+    assert told == [(action, "data") for action in actions]
 
 
 def image(tmp_path: Path) -> str:

@@ -252,7 +252,9 @@ class Containers:
         """Its processes; raises Conflict when it does not run."""
         container = self._running(reference)
         cgroup = Cgroup(self._services.cgroup(container.record))
-        return await asyncio.to_thread(lambda: top.top(cgroup.pids(), ps_args))
+        shown = await asyncio.to_thread(lambda: top.top(cgroup.pids(), ps_args))
+        self._services.publish(container, "top")
+        return shown
 
     def _running(self, reference: str) -> Container:
         container = self._find(reference)

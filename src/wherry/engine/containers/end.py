@@ -129,7 +129,7 @@ async def _release(services: Services, container: Container, shim: Shim | None) 
         log.error("release the networks of container %s: %s", record.id, error)
     faults.point("end.network-released")
     if record.mounts:
-        await asyncio.to_thread(services.volumes.unmount, record.id)
+        await asyncio.to_thread(services.volumes.unmount, record.id, tell=True)
     namespaces.unmount_shm(services, record)
 
 

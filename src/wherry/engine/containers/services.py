@@ -119,6 +119,12 @@ class Services:
             },
         )
 
+    def publish_image(self, action: str, image_id: str, name: str) -> None:
+        """Tell everyone what happened to an image, with its labels while it is there."""
+        found = self.images.find(image_id)
+        labels: Mapping[str, str] = (found.config.run.get("Labels") or {}) if found else {}
+        self.events.publish("image", action, image_id, {**labels, "name": name})
+
     def spawn(self, work: Coroutine[Any, Any, None], what: str) -> asyncio.Task[None]:
         """Run ``work`` in the background; a failure is logged as that of ``what``."""
         task = asyncio.get_running_loop().create_task(_logged(work, what))

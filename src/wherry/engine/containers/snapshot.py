@@ -130,12 +130,14 @@ async def commit(
         image = await asyncio.to_thread(
             _commit, services, container, wanted, comment, author, target
         )
+        name = target.familiar if target else ""
+        if name:
+            services.publish_image("tag", image.id, name)
+        attributes = {"comment": comment, "imageID": image.id, "imageRef": name}
+        services.publish(container, "commit", attributes)
     finally:
         if frozen:
             await stop.unpause(services, container)
-    attributes = {"comment": comment, "imageID": image.id}
-    attributes["imageRef"] = target.familiar if target else ""
-    services.publish(container, "commit", attributes)
     return image.id
 
 

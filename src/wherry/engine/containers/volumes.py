@@ -102,7 +102,7 @@ async def prepare(services: Services, record: Record, undo: AsyncExitStack) -> S
     if not record.mounts:
         return ()
     if any(point.type == "volume" for point in record.mounts):
-        undo.callback(services.volumes.unmount, record.id)
+        undo.callback(services.volumes.unmount, record.id, tell=True)
     return await asyncio.to_thread(
         lambda: [_prepared(services, record, number) for number in range(len(record.mounts))]
     )
@@ -117,7 +117,13 @@ def _prepared(services: Services, record: Record, number: int) -> MountPoint:
             return replace(point, lowers=(root.upper, *root.lowers))
         return replace(point, lowers=(root.path,))
     if point.type == "volume":
-        return replace(point, source=services.volumes.mount(point.name, record.id, point.subpath))
+        told = {
+            "destination": point.destination,
+            "read/write": "true" if point.read_write else "false",
+            "propagation": point.propagation,
+        }
+        path = services.volumes.mount(point.name, record.id, point.subpath, told=told)
+        return replace(point, source=path)
     if point.type == "bind" and not os.path.lexists(point.source):
         if not point.create_source:
             raise InvalidParameter(
