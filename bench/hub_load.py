@@ -5,7 +5,7 @@
 Each server gets the same images. Pulls fetch manifest and all blobs and check nothing but
 sizes; pushes upload fresh layers and a manifest. The clients are separate processes that do as
 little as they can, so the figures are about the servers. Prints one line a server and phase:
-requests, seconds, MB/s, errors, and the server's peak memory.
+requests, seconds, MB/s, errors, and the server's memory after it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pathlib import Path
 
 import aiohttp
 
-_HEADING = "server           phase  clients errors       s     MB/s  cpu s  RSS MB"
+_HEADING = "server           phase  clients errors       s     MB/s  cpu s  PSS MB"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
@@ -46,13 +46,13 @@ class Server:
     process: subprocess.Popen[bytes]
 
     def memory(self) -> float:
-        """Resident memory of the process and its children, in MB."""
+        """Memory of the process and its children (PSS: shared pages count once), in MB."""
         family = [self.process.pid]
         with contextlib.suppress(FileNotFoundError):
             children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
             family += [int(pid) for pid in children.read_text().split()]
-        pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in family)
-        return pages * os.sysconf("SC_PAGESIZE") / 1e6
+        maps = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in family]
+        return sum(int(each.split("\nPss:")[1].split()[0]) for each in maps) / 1e3
 
 
 def free_port() -> int:
