@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, exists, select
 
+from wherry.hub.accounts import limits
 from wherry.hub.hub import Hub
 from wherry.hub.records import uploads
 from wherry.hub.schema import (
@@ -49,6 +50,7 @@ async def collect(hub: Hub, *, now: float | None = None, sweep: bool = False) ->
     before = moment - config.collect_grace
     abandoned = await _drop_uploads(hub, moment - config.upload_lifetime)
     trashed = await hub.db.write(empty_trash, moment - config.trash_lifetime)
+    await hub.db.write(limits.forget, moment)
     links = 0
     while gone := await hub.db.write(drop_links, before):
         links += gone

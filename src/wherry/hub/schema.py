@@ -348,3 +348,14 @@ deliveries = Table(
     Index("ix_deliveries_state_next_attempt", "state", "next_attempt"),
     Index("ix_deliveries_webhook_id", "webhook_id"),
 )
+
+attempts = Table(
+    "attempts",
+    metadata,
+    _id(),
+    Column("key", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),  # milliseconds
+    Index("ix_attempts_key_at", "key", "at"),
+    Index("ix_attempts_at", "at"),
+)
+"""Events that rate limits count (``accounts/limits.py``)."""

@@ -113,6 +113,15 @@ async def test_both_processes_give_the_same_answers(
         assert (await get(session, f"{one.url}/v2/team/app/manifests/1"))[0] == 404
 
 
+async def test_wrong_logins_are_counted_together(pair: tuple[RunningHub, RunningHub]) -> None:
+    wrong = {"Authorization": aiohttp.BasicAuth("ann", "whub_not-a-token").encode()}
+    seen = []
+    async with aiohttp.ClientSession(headers=wrong) as session:
+        for number in range(24):
+            seen.append((await get(session, f"{pair[number % 2].url}/v2/"))[0])
+    assert seen == [401] * 20 + [429] * 4
+
+
 async def test_an_upload_begun_here_goes_on_there(pair: tuple[RunningHub, RunningHub]) -> None:
     hubs = list(pair)
     content = os.urandom(25_000_001)

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from wherry.errors import InvalidParameter
 from wherry.hub import config
-from wherry.hub.accounts.limits import Limiter
 from wherry.hub.registry.blobs import parse_range
 from wherry.hub.registry.errors import RegistryError
 from wherry.hub.registry.listings import MAX_PAGE, page_size
@@ -94,15 +93,6 @@ def test_descriptor_sizes(size: Any) -> None:
     body = {"schemaVersion": 2, "config": {"mediaType": "x", "digest": DIGEST, "size": size}}
     with pytest.raises(RegistryError):
         parse(json.dumps(body).encode(), OCI_MANIFEST)
-
-
-def test_limiter_lets_go_after_its_time() -> None:
-    limiter = Limiter(count=2, seconds=10)
-    assert limiter.allow("a", now=0)
-    assert limiter.allow("a", now=1)
-    assert not limiter.allow("a", now=9)
-    assert limiter.allow("b", now=9)
-    assert limiter.allow("a", now=10.5)
 
 
 def test_configuration_file_and_flags(tmp_path: Path) -> None:

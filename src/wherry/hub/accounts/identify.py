@@ -11,8 +11,8 @@ import time
 from sqlalchemy import Connection
 
 from wherry.errors import Forbidden, Unauthorized
+from wherry.hub.accounts import limits
 from wherry.hub.accounts.access import ANONYMOUS, Actor, Role
-from wherry.hub.accounts.limits import Limiter
 from wherry.hub.accounts.passwords import PasswordVerifier
 from wherry.hub.accounts.tokens import TokenIssuer
 from wherry.hub.database import Database
@@ -39,8 +39,6 @@ class Identifier:
         self._db = db
         self._issuer = issuer
         self._passwords = PasswordVerifier()
-        self._by_address = Limiter(count=20, seconds=60)
-        self._by_name = Limiter(count=100, seconds=60)
 
     async def from_header(self, header: str, service: str, address: str) -> Actor:
         """The actor of an Authorization header; ANONYMOUS for an empty one.
@@ -70,15 +68,15 @@ class Identifier:
 
     async def login(self, name: str, password: str, address: str) -> Actor:
         """The actor with that name and password or access token."""
-        if not self._by_address.peek(address) or not self._by_name.peek(name):
+        failures = [(limits.LOGINS_FROM_ADDRESS, address), (limits.LOGINS_AS_NAME, name.lower())]
+        if not await self._db.read(limits.within, failures):
             raise Forbidden("too many failed logins; wait a minute")
         try:
             if password.startswith(TOKEN_PREFIX):
                 return await self._access_token(password, name)
             return await self._password(name, password)
         except Unauthorized:
-            self._by_address.allow(address)
-            self._by_name.allow(name)
+            await self._db.write(limits.count, failures)
             raise
 
     async def _password(self, name: str, password: str) -> Actor:

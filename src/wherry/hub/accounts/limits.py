@@ -1,39 +1,62 @@
-"""Rate limits, by key, in the memory of one process."""
+"""Rate limits, in the database: every process of a hub counts the same events."""
 
 from __future__ import annotations
 
 import time
-from collections import OrderedDict, deque
+from dataclasses import dataclass
 
-_KEYS = 20_000
+from sqlalchemy import Connection, func, select
+
+from wherry.hub.schema import attempts
+
+_LONGEST_KEY = 200
 
 
-class Limiter:
-    """Allows ``count`` events in any ``seconds`` for each key."""
+@dataclass(frozen=True)
+class Limit:
+    """At most ``count`` events in any ``seconds`` for each key of this kind."""
 
-    def __init__(self, count: int, seconds: float) -> None:
-        self._count = count
-        self._seconds = seconds
-        self._events: OrderedDict[str, deque[float]] = OrderedDict()
+    kind: str
+    count: int
+    seconds: int
 
-    def peek(self, key: str, now: float | None = None) -> bool:
-        """Whether one more event would be allowed; counts nothing."""
-        return len(self._recent(key, now)) < self._count
+    def key(self, subject: str) -> str:
+        """How events of ``subject`` (a name, an address) are stored."""
+        return f"{self.kind} {subject}"[:_LONGEST_KEY]
 
-    def allow(self, key: str, now: float | None = None) -> bool:
-        """Counts an event and says whether it was within the limit."""
-        events = self._recent(key, now)
-        if len(events) >= self._count:
-            return False
-        events.append(time.monotonic() if now is None else now)
-        return True
 
-    def _recent(self, key: str, now: float | None) -> deque[float]:
-        moment = time.monotonic() if now is None else now
-        events = self._events.setdefault(key, deque())
-        self._events.move_to_end(key)
-        while events and events[0] <= moment - self._seconds:
-            events.popleft()
-        if len(self._events) > _KEYS:
-            self._events.popitem(last=False)
-        return events
+LOGINS_FROM_ADDRESS = Limit("login from", 20, 60)
+LOGINS_AS_NAME = Limit("login as", 100, 60)
+SIGN_UPS = Limit("sign up from", 10, 3600)
+COMMENTS = Limit("comment by", 10, 600)
+STARS = Limit("star by", 60, 600)
+LONGEST_SECONDS = 3600
+"""After this many seconds no limit remembers an event."""
+
+
+def within(conn: Connection, wanted: list[tuple[Limit, str]], now: float | None = None) -> bool:
+    """Whether one more event of each limit and subject would be allowed; counts nothing."""
+    return all(_recent(conn, limit, subject, now) < limit.count for limit, subject in wanted)
+
+
+def count(conn: Connection, wanted: list[tuple[Limit, str]], now: float | None = None) -> bool:
+    """Counts an event for each limit and subject, if all allow it; says whether they do."""
+    if not within(conn, wanted, now):
+        return False
+    moment = int((time.time() if now is None else now) * 1000)
+    rows = [{"key": limit.key(subject), "at": moment} for limit, subject in wanted]
+    conn.execute(attempts.insert(), rows)
+    return True
+
+
+def forget(conn: Connection, now: float) -> int:
+    """Removes the events that no limit looks at any more; how many there were."""
+    old = attempts.c.at <= int((now - LONGEST_SECONDS) * 1000)
+    return conn.execute(attempts.delete().where(old)).rowcount
+
+
+def _recent(conn: Connection, limit: Limit, subject: str, now: float | None) -> int:
+    moment = time.time() if now is None else now
+    since = int((moment - limit.seconds) * 1000)
+    query = select(func.count()).where(attempts.c.key == limit.key(subject), attempts.c.at > since)
+    return int(conn.execute(query).scalar_one())

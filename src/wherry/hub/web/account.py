@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 
 from wherry.errors import Forbidden, InvalidParameter, NotFound, Unauthorized, WherryError
 from wherry.hub import events
+from wherry.hub.accounts import limits
 from wherry.hub.accounts.access import Role
 from wherry.hub.accounts.identify import hash_secret, new_secret
-from wherry.hub.accounts.limits import Limiter
 from wherry.hub.accounts.passwords import check_strength, hash_password
 from wherry.hub.hub import hub_of
 from wherry.hub.records import organisations, users
@@ -28,7 +28,6 @@ from wherry.hub.web.page import (
     user_of,
 )
 
-_sign_ups = Limiter(count=10, seconds=3600)
 _LIFETIMES = {"7": 7, "30": 30, "90": 90, "365": 365, "": None}
 
 
@@ -115,7 +114,7 @@ async def sign_up(request: web.Request) -> web.StreamResponse:
     try:
         users.check_name(name)
         check_strength(form.get("password", ""))
-        if not _sign_ups.allow(client_address(request)):
+        if not await hub.db.write(limits.count, [(limits.SIGN_UPS, client_address(request))]):
             raise Forbidden("too many new accounts from your address; come back in an hour")
         user = await hub.db.write(_create, name, hash_password(form["password"]), email)
     except WherryError as error:

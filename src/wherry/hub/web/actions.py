@@ -7,8 +7,8 @@ from sqlalchemy import Connection
 
 from wherry.errors import Forbidden, InvalidParameter, NotFound
 from wherry.hub import events
+from wherry.hub.accounts import limits
 from wherry.hub.accounts.access import Role
-from wherry.hub.accounts.limits import Limiter
 from wherry.hub.hub import hub_of
 from wherry.hub.records import restore, social
 from wherry.hub.records.social import Comment
@@ -18,8 +18,6 @@ from wherry.hub.requests import client_address
 from wherry.hub.web.access import Seen, see, url
 from wherry.hub.web.page import back, form_of, user_of
 
-_comments = Limiter(count=10, seconds=600)
-_stars = Limiter(count=60, seconds=600)
 _LONGEST = 5000
 
 
@@ -27,7 +25,7 @@ async def star(request: web.Request) -> web.StreamResponse:
     """Stars or unstars the repository."""
     user = user_of(request)
     seen = await see(request)
-    if not _stars.allow(user.name):
+    if not await hub_of(request).db.write(limits.count, [(limits.STARS, user.name)]):
         raise Forbidden("too many stars at once; wait a little")
     starred = form_of(request).get("starred") == "1"
     await hub_of(request).db.write(social.set_star, seen.repository.id, user.id, starred)
@@ -39,7 +37,7 @@ async def add_comment(request: web.Request) -> web.StreamResponse:
     user = user_of(request)
     seen = await see(request)
     body = _body(request)
-    if not _comments.allow(user.name):
+    if not await hub_of(request).db.write(limits.count, [(limits.COMMENTS, user.name)]):
         raise Forbidden("too many comments at once; wait some minutes")
     await hub_of(request).db.write(social.add_comment, seen.repository.id, user.id, body)
     return back(f"{url(seen.repository.name)}#comments")
