@@ -110,27 +110,6 @@ def test_dockerfiles_that_install_packages(engine: Daemon, name: str, output: st
     assert engine.docker("run", "--rm", f"e2e-{name}").stdout == output
 
 
-def test_php_box_and_my_app(engine: Daemon) -> None:
-    for image, folder, page in (
-        ("php_box", "php-box", "PHP Box says 42"),
-        ("my_app", "my-app", "MyApp: a page of its own"),
-    ):
-        engine.docker("build", "-t", image, str(FILES / folder), timeout=500)
-        container = engine.docker("run", "-d", image).stdout.strip()
-        try:
-            deadline = time.monotonic() + 20
-            found = ""
-            while page not in found and time.monotonic() < deadline:
-                found = engine.docker(
-                    "exec", container, "bash", "-c",
-                    "exec 3<>/dev/tcp/127.0.0.1/80; printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3",
-                    check=False,
-                ).stdout  # fmt: skip
-            assert page in found
-        finally:
-            engine.docker("rm", "-f", container)
-
-
 def test_classic_output(engine: Daemon) -> None:
     output = built(engine, "FROM busybox\nLABEL test=classic\nRUN echo said\n", "-t", "classic")
     lines = output.splitlines()

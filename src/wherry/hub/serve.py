@@ -44,7 +44,7 @@ def run(config: HubConfig) -> int:
 
 
 def _bound_memory() -> None:
-    """Makes the allocator return what it does not need; C libraries without mallopt do so anyway."""
+    """Makes glibc give back what it does not need; other C libraries have no mallopt."""
     with contextlib.suppress(AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         for option, value in _MALLOC.items():

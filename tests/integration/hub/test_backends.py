@@ -114,7 +114,7 @@ async def test_both_processes_give_the_same_answers(
 
 
 async def test_wrong_logins_are_counted_together(pair: tuple[RunningHub, RunningHub]) -> None:
-    wrong = {"Authorization": aiohttp.BasicAuth("ann", "whub_not-a-token").encode()}
+    wrong = {"Authorization": f"Basic {base64.b64encode(b'ann:whub_not-a-token').decode()}"}
     seen = []
     async with aiohttp.ClientSession(headers=wrong) as session:
         for number in range(24):
