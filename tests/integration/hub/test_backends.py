@@ -115,10 +115,8 @@ async def test_both_processes_give_the_same_answers(
 
 async def test_wrong_logins_are_counted_together(pair: tuple[RunningHub, RunningHub]) -> None:
     wrong = {"Authorization": f"Basic {base64.b64encode(b'ann:whub_not-a-token').decode()}"}
-    seen = []
     async with aiohttp.ClientSession(headers=wrong) as session:
-        for number in range(24):
-            seen.append((await get(session, f"{pair[number % 2].url}/v2/"))[0])
+        seen = [(await get(session, f"{pair[turn % 2].url}/v2/"))[0] for turn in range(24)]
     assert seen == [401] * 20 + [429] * 4
 
 

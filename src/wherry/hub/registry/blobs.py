@@ -16,6 +16,7 @@ from wherry.hub.records.repositories import Repository
 from wherry.hub.registry import names, upstream
 from wherry.hub.registry.authorize import authorize
 from wherry.hub.registry.errors import RegistryError, blob_unknown
+from wherry.hub.registry.relay import relay
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _TOUCH_AFTER = 3600
@@ -26,7 +27,6 @@ async def get_blob(request: web.Request) -> web.StreamResponse:
     digest = names.digest(request.match_info["digest"])
     repository = await authorize(request, "pull")
     hub = hub_of(request)
-    blob = await _find(hub, repository, digest)
     headers = {
         "Docker-Content-Digest": digest,
         "ETag": f'"{digest}"',
@@ -36,6 +36,11 @@ async def get_blob(request: web.Request) -> web.StreamResponse:
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "default-src 'none'; sandbox",
     }
+    if request.method == "GET" and "Range" not in request.headers:
+        relayed = await relay(hub, request, repository, digest, headers)
+        if relayed is not None:
+            return relayed
+    blob = await _find(hub, repository, digest)
     if f'"{digest}"' in request.headers.get("If-None-Match", ""):
         return web.Response(status=304, headers=headers)
     if request.method == "HEAD":

@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
@@ -44,6 +45,16 @@ _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 _MAX_REDIRECTS = 4
 _ACTOR = "upstream"
 _locks: dict[str, asyncio.Lock] = {}
+
+
+class Watcher(Protocol):
+    """Somebody who looks on while a blob is fetched; never asked to wait."""
+
+    def begin(self, size: int | None) -> None:
+        """The upstream answers, with so many bytes (None when it does not say)."""
+
+    def show(self, chunk: bytes) -> None:
+        """The next bytes."""
 
 
 def upstream_of(hub: Hub, name: str) -> tuple[UpstreamConfig, str] | None:
@@ -152,10 +163,13 @@ async def _facts(hub: Hub, repository: Repository, digest: str) -> ImageFacts | 
     return read_config(b"".join([chunk async for chunk in chunks]))
 
 
-async def fetch_blob(hub: Hub, repository: Repository, digest: str) -> bool:
+async def fetch_blob(
+    hub: Hub, repository: Repository, digest: str, watcher: Watcher | None = None
+) -> bool:
     """Fetches a blob from the repository's upstream; False when there is none.
 
-    Requests for the same blob wait for one download.
+    Requests for the same blob wait for one download; the ``watcher`` of the one that downloads
+    is shown the bytes as they come, before anybody knows whether they are the right ones.
     """
     found = upstream_of(hub, repository.name)
     if found is None:
@@ -171,7 +185,7 @@ async def fetch_blob(hub: Hub, repository: Repository, digest: str) -> bool:
                     if answer.status != 200:
                         return False
                     upload = await uploads.begin(hub, repository, _ACTOR)
-                    await uploads.append(hub, upload, 0, _chunks(answer))
+                    await uploads.append(hub, upload, 0, _chunks(answer, watcher))
             await uploads.finish(hub, repository, upload, digest)
             return True
         except (aiohttp.ClientError, OSError, TimeoutError, InvalidParameter, RegistryError):
@@ -181,8 +195,12 @@ async def fetch_blob(hub: Hub, repository: Repository, digest: str) -> bool:
             _locks.pop(digest, None)
 
 
-async def _chunks(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+async def _chunks(answer: aiohttp.ClientResponse, watcher: Watcher | None) -> AsyncIterator[bytes]:
+    if watcher is not None:
+        watcher.begin(answer.content_length)
     async for chunk in answer.content.iter_any():
+        if watcher is not None:
+            watcher.show(chunk)
         yield chunk
 
 
