@@ -35,6 +35,7 @@ _PROMPT = re.compile(r"^(\w+)\$ (.*)$")
 _NOTICE = re.compile(r"^DEPRECATED: The legacy builder.*?\n\n", re.M | re.S)
 _ADDRESS = re.compile(r"\b172\.\d+\.\d+\.\d+\b")
 _VARYING = [
+    (re.compile(r"\r"), ""),
     (re.compile(r"sha256:[0-9a-f]{64}"), "DIGEST"),
     (re.compile(r"\b[0-9a-f]{12}([0-9a-f]{52})?\b"), "ID"),
     (re.compile(r"\b[\d.]+\s?[kMG]?B\b"), "SIZE"),
