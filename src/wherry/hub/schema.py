@@ -122,6 +122,7 @@ repositories = Table(
     Column("pushed", BigInteger),
     Index("ix_repositories_owner_id", "owner_id"),
     Index("ix_repositories_private_pulls", "private", "pulls"),
+    Index("ix_repositories_private_pushed", "private", "pushed"),
 )
 
 team_roles = Table(

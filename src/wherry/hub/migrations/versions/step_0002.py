@@ -1,4 +1,4 @@
-"""Rate limits that all processes share."""
+"""Rate limits that all processes share; an index for the newest repositories."""
 
 from __future__ import annotations
 
@@ -25,3 +25,4 @@ def upgrade() -> None:
     )
     op.create_index("ix_attempts_key_at", "attempts", ["key", "at"])
     op.create_index("ix_attempts_at", "attempts", ["at"])
+    op.create_index("ix_repositories_private_pushed", "repositories", ["private", "pushed"])
