@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from .builds import cached, cold
 from .engines import EngineUnderTest
 from .registry import (
     load_large_file,
@@ -129,6 +130,14 @@ CASES = (
     Case("import of a Debian root", "s", 3, 1, import_debian),
     Case("load of a Debian image", "s", 3, 1, load_debian),
     Case("save of a Debian image", "s", 3, 1, save_debian),
+    Case("build of seven steps", "s", 3, 2, cold("seven")),
+    Case("the same, cached", "s", 3, 3, cached("seven")),
+    Case("build of thirty steps", "s", 2, 1, cold("thirty")),
+    Case("the same, cached", "s", 3, 3, cached("thirty")),
+    Case("build of eight stages and a last one", "s", 2, 1, cold("wide")),
+    Case("the same, cached", "s", 3, 3, cached("wide")),
+    Case("build with 10,000 files", "s", 2, 1, cold("many")),
+    Case("the same, cached", "s", 3, 2, cached("many")),
     Case("pull of a Debian image", "s", 3, 1, pull_debian),
     Case("push of a Debian image", "s", 3, 1, push_debian),
     Case("load of a layer of 10,000 files", "s", 3, 1, load_many_files),

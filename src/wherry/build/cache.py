@@ -63,16 +63,20 @@ class StepCache:
         self._db = db
 
     def find(self, key: str, usable: Callable[[str], bool]) -> Step | None:
-        """The step with ``key`` if its layer is still there; its use is noted."""
+        """The step with ``key`` if its layer is still there; ``note_uses`` follows."""
         row = self._db.one("SELECT * FROM build_steps WHERE key = ?", (key,))
         if row is None or (row["layer"] and not usable(row["layer"])):
             return None
-        with self._db.transaction() as db:
-            db.execute(
-                "UPDATE build_steps SET used = ?, uses = uses + 1 WHERE key = ?",
-                (time.time(), key),
-            )
         return _step(row)
+
+    def note_uses(self, keys: Iterable[str]) -> None:
+        """Remember that these steps were used now: once for a build, a write is a sync."""
+        now = time.time()
+        with self._db.transaction() as db:
+            db.executemany(
+                "UPDATE build_steps SET used = ?, uses = uses + 1 WHERE key = ?",
+                [(now, key) for key in keys],
+            )
 
     def get(self, key: str) -> Step | None:
         """The step with ``key``, whether its layer is there or not."""

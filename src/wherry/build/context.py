@@ -7,11 +7,11 @@ the context can lead nowhere else. ``unpack`` makes real files for the few uses 
 from __future__ import annotations
 
 import bz2
+import hashlib
 import io
 import lzma
 import os
 import shutil
-import tarfile
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import IO, Self
@@ -30,6 +30,9 @@ from wherry.build.trees import (
 )
 from wherry.dockerignore import Matcher
 from wherry.errors import InvalidParameter
+from wherry.storage.archive import header
+from wherry.storage.archive.reader import Limits, TarReader
+from wherry.storage.archive.stream import ByteStream, chunks_of
 
 _CHUNK = 1 << 18
 _MAGIC = {
@@ -38,17 +41,8 @@ _MAGIC = {
     b"\xfd7zXZ\x00": "xz",
     b"\x28\xb5\x2f\xfd": "zstd",
 }
-_KINDS = {
-    tarfile.REGTYPE: Kind.FILE,
-    tarfile.AREGTYPE: Kind.FILE,
-    tarfile.CONTTYPE: Kind.FILE,
-    tarfile.SYMTYPE: Kind.SYMLINK,
-    tarfile.CHRTYPE: Kind.CHARACTER,
-    tarfile.BLKTYPE: Kind.BLOCK,
-    tarfile.DIRTYPE: Kind.DIRECTORY,
-    tarfile.FIFOTYPE: Kind.FIFO,
-}
-_XATTR = "SCHILY.xattr."
+_KINDS = {kind.value.encode(): kind for kind in Kind}
+_SMALL = 1 << 16
 _DECODE_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError)
 
 
@@ -233,54 +227,51 @@ class SpooledTree:
 
 
 class TarTree(SpooledTree):
-    """The tree of files in an uncompressed tar archive (a seekable file)."""
+    """The tree of files in an uncompressed tar archive (a seekable file, at its beginning)."""
 
     def __init__(self, archive: IO[bytes], *, max_entries: int = 5_000_000) -> None:
         """Read the index. Raises InvalidParameter when ``archive`` is no sound tar archive."""
         super().__init__(archive)
+        stream = ByteStream(chunks_of(archive, _CHUNK))
+        reader = TarReader(stream, Limits(entries=max_entries))
         try:
-            self._read_index(max_entries)
-        except (tarfile.TarError, ValueError, OverflowError, OSError) as error:
+            for member in reader:
+                self._add(member, reader)
+        except InvalidParameter as error:
             raise InvalidParameter(f"read build context: {error}") from None
 
-    def _read_index(self, max_entries: int) -> None:
-        position = -1
-        count = 0
-        with tarfile.open(fileobj=self._spool, mode="r:", errorlevel=1) as archive:
-            for member in archive:
-                count += 1
-                archive.members = []  # type: ignore[attr-defined]  # keep no second index
-                if member.offset <= position or member.size < 0 or count > max_entries:
-                    raise ValueError("malformed archive")
-                position = member.offset
-                self._add(member)
-
-    def _add(self, member: tarfile.TarInfo) -> None:
-        path = normalise(member.name)
-        if member.type == tarfile.LNKTYPE:
-            if not self.link(path, normalise(member.linkname)):
-                raise ValueError(f"hard link {member.name} leads to no file")
+    def _add(self, member: header.Entry, reader: TarReader) -> None:
+        path = normalise(member.name.decode("utf-8", "surrogateescape"))
+        link = member.link.decode("utf-8", "surrogateescape")
+        if member.kind == header.HARD_LINK:
+            if not self.link(path, normalise(link)):
+                raise header.bad(member.name, "the hard link leads to no file")
             return
-        kind = _KINDS.get(member.type)
+        kind = _KINDS.get(member.kind)
         if kind is None:
-            return  # a global header, or something that is no file
-        xattrs = {
-            name.removeprefix(_XATTR): value.encode("utf-8", "surrogateescape")
-            for name, value in member.pax_headers.items()
-            if name.startswith(_XATTR)
-        }
+            return  # something that is no file
+        if member.sparse is not None:
+            raise header.bad(member.name, "sparse files are not read: make the archive without -S")
         entry = Entry(
             kind,
             0o777 if kind is Kind.SYMLINK else member.mode & 0o7777,  # as symlink(2) makes them
             member.uid,
             member.gid,
             member.size if kind is Kind.FILE else 0,
-            int(member.mtime * 1_000_000_000),
-            member.linkname if kind is Kind.SYMLINK else "",
-            (member.devmajor, member.devminor) if kind in (Kind.CHARACTER, Kind.BLOCK) else (0, 0),
-            xattrs,
+            member.mtime,
+            link if kind is Kind.SYMLINK else "",
+            (member.major, member.minor) if kind in (Kind.CHARACTER, Kind.BLOCK) else (0, 0),
+            dict(member.xattrs),
         )
-        self.insert(path, entry, member.offset_data if kind is Kind.FILE else None)
+        if kind is not Kind.FILE:
+            self.insert(path, entry)
+            return
+        self.insert(path, entry, reader.position)
+        if member.size <= _SMALL:  # cheaper now, while it is at hand
+            digest = hashlib.sha256()
+            for _, piece in reader.content():
+                digest.update(piece)
+            self._digests[path] = digest.hexdigest()
 
 
 class _Slice(io.RawIOBase):

@@ -58,6 +58,7 @@ class Job:
     find_source: SourceFinder
     images: list[BaseImage] = field(default_factory=list)  # sources of steps: --cache-from
     done: list[tuple[int, str]] = field(default_factory=list)  # (stage, key) of all steps
+    used: list[str] = field(default_factory=list)  # keys of steps that were cached
     _locks: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 
     @property
@@ -100,6 +101,7 @@ class Job:
         async with self._locks[key]:
             known = self.cache.find(key, self.backend.has_layer) if place.cached else None
             if known:
+                self.used.append(key)
                 if known.layer:
                     self.protect(known.layer)
                 lane.cached()

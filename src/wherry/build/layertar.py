@@ -14,7 +14,19 @@ _CHUNK = 1 << 18
 
 
 def layer_tar(items: Iterable[Item]) -> Iterator[bytes]:
-    """The tar stream of ``items``, which come parents first."""
+    """The tar stream of ``items``, which come parents first, in chunks of some size."""
+    waiting: list[bytes] = []
+    size = 0
+    for piece in _pieces(items):
+        waiting.append(piece)
+        size += len(piece)
+        if size >= _CHUNK:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+    yield b"".join(waiting)
+
+
+def _pieces(items: Iterable[Item]) -> Iterator[bytes]:
     for item in items:
         yield _header(item)
         if item.entry.kind is Kind.FILE and not item.hard_link:

@@ -68,7 +68,12 @@ async def solve(
         run.job = Job(
             backend, cache, mounts, request, context, output, protect, resources, find_source
         )
-        yield await run.execute()
+        try:
+            solved = await run.execute()
+        finally:
+            if run.job.used:
+                cache.note_uses(run.job.used)
+        yield solved
 
 
 class _Build:

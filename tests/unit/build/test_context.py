@@ -1,5 +1,6 @@
 import bz2
 import gzip
+import hashlib
 import io
 import lzma
 import tarfile
@@ -92,7 +93,7 @@ def test_a_hard_link_to_nowhere_is_refused() -> None:
         link = tarfile.TarInfo("b")
         link.type, link.linkname = tarfile.LNKTYPE, "/etc/passwd"
         tar.addfile(link)
-    with pytest.raises(InvalidParameter, match="hard link b leads to no file"):
+    with pytest.raises(InvalidParameter, match="the hard link leads to no file"):
         opened(out.getvalue())
 
 
@@ -176,3 +177,31 @@ def test_any_bytes_are_a_tree_or_refused(data: bytes) -> None:
         opened(data)
     except InvalidParameter as error:
         assert "read build context" in str(error)
+
+
+def test_a_sparse_file_is_refused_in_words() -> None:
+    # As `tar -S --format=pax` writes one of 100 bytes with data at 50.
+    data = b"1\n50\n50\n".ljust(512, b"\0") + b"x" * 50
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        member = tarfile.TarInfo("sparse")
+        member.size = len(data)
+        records = {"major": "1", "minor": "0", "name": "sparse", "realsize": "100"}
+        member.pax_headers = {f"GNU.sparse.{key}": value for key, value in records.items()}
+        tar.addfile(member, io.BytesIO(data))
+    with pytest.raises(InvalidParameter, match="sparse files are not read"):
+        opened(out.getvalue())
+
+
+def test_digests_of_small_and_large_files_are_those_of_their_content() -> None:
+    contents = {"small": b"s" * 10, "empty": b"", "large": b"l" * 100_000}
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, content in contents.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    tree = opened(out.getvalue())
+    for name, content in contents.items():
+        assert tree.digest(name) == hashlib.sha256(content).hexdigest()
+        assert tree.open(name).read() == content

@@ -55,6 +55,11 @@ def text(field: bytes) -> bytes:
 
 def number(field: bytes, name: bytes = b"") -> int:
     """An octal field, or GNU's base-256 form when the top bit is set."""
+    if field[-1] in b"\0 " and (plain := field[:-1]).isdigit():  # as nearly all are
+        try:
+            return int(plain, 8)
+        except ValueError:
+            raise bad(name, f"number {field!r} is not octal") from None
     first = field[0]
     if first & 0x80:
         if first & 0x40:  # negative, two's complement
