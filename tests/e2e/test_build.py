@@ -183,19 +183,25 @@ def test_the_cache_survives_a_restart(engine: Daemon) -> None:
 
 
 def test_same_inputs_give_the_same_image(engine: Daemon) -> None:
-    dockerfile = (
-        "FROM busybox\nARG SOURCE_DATE_EPOCH\nWORKDIR /new/place\nRUN touch /a /b && mkdir /c\n"
-    )
-    ids = []
-    for _ in range(2):
-        flags = ("--no-cache", "--build-arg", "SOURCE_DATE_EPOCH=1500000000")
-        ids.append(built(engine, dockerfile, *flags).splitlines()[-1])
-    assert ids[0] == ids[1]
-    image = ids[0].split()[-1]
-    assert (
-        engine.docker("inspect", "-f", "{{.Created}}", image).stdout.strip()
-        == "2017-07-14T02:40:00Z"
-    )
+    """Built twice, on two data roots and two storage drivers, with all kinds of changes."""
+    dockerfile = """FROM busybox AS first
+RUN mkdir -p /x/y && echo 1 > /x/y/z && ln /x/y/z /x/h && ln -s z /x/y/l && mkfifo /x/p
+FROM busybox
+WORKDIR /new/place
+COPY --from=first /x /x
+RUN touch /a /b && mkdir /c && echo hi >> /etc/passwd && chmod 600 /x/y/z
+RUN --mount=type=tmpfs,target=/scratch touch /scratch/f /c/d
+RUN rm /a /bin/[ && rm -r /x/y
+"""
+    ids = set()
+    with Daemon("--storage-driver", "vfs") as other:
+        other.docker("load", "-i", str(busybox_archive()))
+        for daemon in (engine, engine, other):
+            flags = ("--no-cache", "--build-arg", "SOURCE_DATE_EPOCH=1500000000")
+            ids.add(built(daemon, dockerfile, *flags).split()[-1])
+    assert len(ids) == 1
+    created = engine.docker("inspect", "-f", "{{.Created}}", ids.pop()).stdout.strip()
+    assert created == "2017-07-14T02:40:00Z"
 
 
 def test_a_changed_file_is_explained(engine: Daemon) -> None:

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from wherry.build.trees import Entry, Tree, resolve
+from wherry.storage.merged import is_opaque, is_whiteout
 
 _COPY_MARKS = (".overlay.origin", ".overlay.impure", ".overlay.uuid")
 _ALWAYS = ("proc", "sys", "dev", "etc/hosts", "etc/hostname", "etc/resolv.conf")
@@ -61,11 +62,11 @@ class Stubs:
                 with suppress(OSError):
                     _remove(top, path)
             for path, entry, names in self.above:
-                with suppress(OSError):
-                    if copy:
-                        _restore_time(top, path, entry, names)
-                    elif _only_copied_up(top, path, entry):
+                with suppress(OSError):  # not empty
+                    if not copy and _only_copied_up(top, path, entry):
                         _remove(top, path)
+                with suppress(OSError):  # not there
+                    _restore_time(top, path, entry, names, copy=copy)
         finally:
             os.close(top)
 
@@ -112,12 +113,24 @@ def _only_copied_up(top: int, path: str, before: Entry) -> bool:
     return as_before == (before.mode, before.uid, before.gid) and names == set(before.xattrs)
 
 
-def _restore_time(top: int, path: str, before: Entry, names: frozenset[str]) -> None:
-    """Undo the change of time of a directory that holds the same names as before."""
+def _restore_time(top: int, path: str, before: Entry, names: frozenset[str], *, copy: bool) -> None:
+    """Undo the change of time of a directory that shows the same names as before."""
     with _parent(top, path) as (directory, name):
         found = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
     try:
-        if names == set(os.listdir(found)):
+        held = os.listdir(found)
+        if copy:
+            same = names == set(held)
+        else:  # what is not held shows through from below, unless something hides it
+            same = names >= set(held) and not any(_hides(found, name) for name in ("", *held))
+        if same:
             os.utime(found, ns=(before.mtime, before.mtime))
     finally:
         os.close(found)
+
+
+def _hides(directory: int, name: str) -> bool:
+    """Whether the layer hides what is below: an opaque directory (""), or a removed name."""
+    if name:
+        return is_whiteout(os.stat(name, dir_fd=directory, follow_symlinks=False))
+    return is_opaque(f"/proc/self/fd/{directory}/.")

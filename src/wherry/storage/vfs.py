@@ -17,10 +17,7 @@ from contextlib import contextmanager, suppress
 from wherry.errors import Conflict, InvalidParameter, KernelError, NotFound
 from wherry.linux.root import DirectoryRoot
 from wherry.storage import merged
-from wherry.storage.archive import header
-from wherry.storage.archive.extract import WHITEOUT
-from wherry.storage.archive.header import Entry
-from wherry.storage.archive.writer import END, tar_tree
+from wherry.storage.archive.writer import tar_tree
 from wherry.storage.driver import Change, StorageDriver, disk_usage, remove_tree
 
 _FICLONE = 0x40049409
@@ -88,23 +85,17 @@ class VfsDriver(StorageDriver):
         """See the base class."""
         root = self.root(container, layers).path
         chosen: set[bytes] = set()
-        deleted = []
+        removed: dict[bytes, set[bytes]] = {}
         for change in self.changes(container, layers):
             path = os.fsencode(change.path[1:])
             if change.kind == "D":
-                deleted.append(path)
-                continue
+                parent, name = os.path.split(path)
+                removed.setdefault(parent, set()).add(name)
+                path = parent
             while path and path not in chosen:  # parents tell mode and owner
                 chosen.add(path)
                 path = os.path.dirname(path)
-        for piece in tar_tree(root, chosen=chosen.__contains__):
-            if piece is not END:
-                yield piece
-        for path in deleted:
-            parent, name = os.path.split(path)
-            hidden = os.path.join(parent, WHITEOUT + name)
-            yield header.pack(Entry(hidden, header.REGULAR, 0, 0, 0, 0, 0))
-        yield END
+        yield from tar_tree(root, chosen=chosen.__contains__, removed=removed)
 
     def usage(self, container: str) -> int:
         """See the base class."""

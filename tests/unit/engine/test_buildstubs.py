@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 from wherry.build.layertree import LayerTree
@@ -47,3 +48,48 @@ def test_links_that_a_command_planted_are_not_followed(tmp_path: Path) -> None:
     (upper / "run").symlink_to(outside)
     stubs.remove(str(upper))
     assert (outside / "secrets" / "token").exists()
+
+
+def test_a_directory_that_only_stubs_were_made_in_leaves_the_layer(tmp_path: Path) -> None:
+    tree, upper = layers(tmp_path)
+    stubs = Stubs.before(tree, [])
+    (upper / "etc").mkdir()
+    (upper / "etc" / "resolv.conf").touch()
+    stubs.remove(str(upper))
+    assert list(upper.iterdir()) == []
+
+
+def test_a_directory_that_the_command_changed_stays(tmp_path: Path) -> None:
+    tree, upper = layers(tmp_path)
+    stubs = Stubs.before(tree, [])
+    (upper / "etc").mkdir()
+    (upper / "etc").chmod(0o700)
+    stubs.remove(str(upper))
+    assert [path.name for path in upper.iterdir()] == ["etc"]
+
+
+def test_its_time_is_that_of_before_unless_names_came_or_went(tmp_path: Path) -> None:
+    tree, upper = layers(tmp_path)
+    before = (tmp_path / "base" / "etc").stat().st_mtime_ns
+    stubs = Stubs.before(tree, [])
+    (upper / "etc").mkdir()
+    (upper / "etc" / "hosts").write_text("changed")
+    os.utime(upper / "etc", ns=(1, 1))
+    stubs.remove(str(upper))
+    assert (upper / "etc").stat().st_mtime_ns == before
+    (upper / "etc" / "new").write_text("new")
+    os.utime(upper / "etc", ns=(1, 1))
+    stubs.remove(str(upper))
+    assert (upper / "etc").stat().st_mtime_ns == 1
+
+
+def test_a_whole_copy_keeps_the_directory_and_its_time(tmp_path: Path) -> None:
+    tree, upper = layers(tmp_path)
+    before = (tmp_path / "base" / "etc").stat().st_mtime_ns
+    stubs = Stubs.before(tree, [])
+    (upper / "etc").mkdir()
+    (upper / "etc" / "hosts").write_text("kept")
+    (upper / "etc" / "hostname").touch()
+    stubs.remove(str(upper), copy=True)
+    assert [path.name for path in (upper / "etc").iterdir()] == ["hosts"]
+    assert (upper / "etc").stat().st_mtime_ns == before

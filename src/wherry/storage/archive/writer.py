@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from wherry.errors import KernelError
 from wherry.storage.archive import header
@@ -31,17 +31,20 @@ def tar_tree(
     prefix: bytes = b"",
     chosen: Callable[[bytes], bool] | None = None,
     content: Callable[[bytes, int], None] | None = None,
+    removed: Mapping[bytes, Collection[bytes]] | None = None,
 ) -> Iterator[bytes]:
     """The tar stream of directory ``root``, sorted by name, sockets left out.
 
     ``whiteouts``: write 0:0 devices and opaque directories as ``.wh.`` entries (image-spec,
     layer.md). ``prefix`` goes before every name. ``chosen`` tells whether the entry of a
     relative path is written; directories are searched in any case. ``content`` is told of the
-    (path, size) of a file just before its data. Names are relative, without a leading "./".
+    (path, size) of a file just before its data. ``removed`` are names that directories do not
+    have any more: they become ``.wh.`` entries. Names are relative, without a leading "./".
     """
     writer = _TreeWriter(os.open(root, os.O_RDONLY | os.O_DIRECTORY), whiteouts, prefix)
     writer.chosen = chosen or (lambda _: True)
     writer.content = content or (lambda _path, _size: None)
+    writer.removed = removed or {}
     try:
         yield from writer.directory(writer.root, b"")
         yield END
@@ -62,6 +65,7 @@ def tar_file(name: bytes, data: bytes, mode: int = 0o644, mtime: int = 0) -> byt
 class _TreeWriter:
     chosen: Callable[[bytes], bool]
     content: Callable[[bytes, int], None]
+    removed: Mapping[bytes, Collection[bytes]]
 
     def __init__(self, root: int, whiteouts: bool, prefix: bytes) -> None:
         self.root = root
@@ -71,8 +75,12 @@ class _TreeWriter:
 
     def directory(self, descriptor: int, path: bytes) -> Iterator[bytes]:
         """Everything below an open directory."""
-        for name in sorted(os.fsencode(name) for name in os.listdir(descriptor)):
+        removed = self.removed.get(path, ())
+        for name in sorted((*map(os.fsencode, os.listdir(descriptor)), *removed)):
             child = path + b"/" + name if path else name
+            if name in removed:
+                yield self._whiteout(path, name)
+                continue
             found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
             kind = stat.S_IFMT(found.st_mode)
             if kind == stat.S_IFDIR:
@@ -95,15 +103,18 @@ class _TreeWriter:
             opaque = Entry(b"", header.REGULAR, 0, 0, 0, 0, 0)
             yield header.pack(opaque._replace(name=self._prefix + path + b"/" + OPAQUE))
 
+    def _whiteout(self, parent: bytes, name: bytes) -> bytes:
+        """The entry that says that a directory has a name no more."""
+        hidden = WHITEOUT + name
+        full = parent + b"/" + hidden if parent else hidden
+        return header.pack(Entry(self._prefix + full, header.REGULAR, 0, 0, 0, 0, 0))
+
     def _file(
         self, directory: int, name: bytes, found: os.stat_result, parent: bytes, path: bytes
     ) -> Iterator[bytes]:
         kind = _KINDS[stat.S_IFMT(found.st_mode)]
         if self._whiteouts and kind == header.CHAR and found.st_rdev == 0:
-            hidden = WHITEOUT + name
-            full = parent + b"/" + hidden if parent else hidden
-            entry = Entry(self._prefix + full, header.REGULAR, 0, 0, 0, 0, 0)
-            yield header.pack(entry)
+            yield self._whiteout(parent, name)
             return
         if found.st_nlink > 1:
             key = (found.st_dev, found.st_ino)
