@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
+from pytest_asyncio import is_async_test
 from tests.containers import Workshop, workshop
 from tests.leaks import no_leaks
 
@@ -17,12 +19,19 @@ from wherry.runtime.client import Launcher, Shim
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything here needs root."""
+    """Everything here needs root; the tests of a module share an event loop and a launcher."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
+            share_loop(item)
             item.add_marker(pytest.mark.root)
             if os.geteuid() != 0:
                 item.add_marker(pytest.mark.skip(reason="needs root"))
+
+
+def share_loop(item: pytest.Item) -> None:
+    """Let an asynchronous test run in the event loop of its module."""
+    if is_async_test(item):
+        item.add_marker(pytest.mark.asyncio(loop_scope="module"), append=False)
 
 
 @pytest.fixture
@@ -36,9 +45,9 @@ def shop() -> Iterator[Workshop]:
             pass
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def launcher() -> AsyncIterator[Launcher]:
-    """A launcher of this test's own."""
+    """The module's launcher, which is replaced by itself when a test kills it."""
     running = await Launcher.start()
     yield running
     await running.close()
@@ -84,7 +93,7 @@ def logged(bundle: Bundle) -> str:
     return "".join(json.loads(line)["log"] for line in lines)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def runner(launcher: Launcher, shop: Workshop) -> AsyncIterator[Runner]:
     """A `Runner`."""
     made = Runner(launcher, shop)

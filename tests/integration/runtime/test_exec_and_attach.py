@@ -9,6 +9,7 @@ import struct
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from tests.containers import make_spec
 from tests.integration.runtime.conftest import Runner, logged
 
@@ -70,7 +71,7 @@ async def run_exec(shim: Shim, plan: dict[str, Any], **options: Any) -> tuple[in
     return (await shim.wait_exec("e1")).code, output
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def sleeper(runner: Runner) -> Shim:
     shim, _ = await runner.start(make_spec(["sleep", "600"]))
     return shim

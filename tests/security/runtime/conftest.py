@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.integration.runtime.conftest import launcher, runner, shop
+from tests.integration.runtime.conftest import launcher, runner, share_loop, shop
 
 __all__ = ["launcher", "runner", "shop"]
 
@@ -17,9 +17,10 @@ CORE_PATTERN = Path("/proc/sys/kernel/core_pattern")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything here needs root."""
+    """Everything here needs root; the tests of a module share an event loop and a launcher."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
+            share_loop(item)
             item.add_marker(pytest.mark.root)
             if os.geteuid() != 0:
                 item.add_marker(pytest.mark.skip(reason="needs root"))
