@@ -22,6 +22,7 @@ PROJECT = Path(__file__).parents[2]
 CACHE = Path(os.environ.get("WHERRY_CACHE", PROJECT / ".cache"))
 GUEST_TESTS = (
     "tests/vm/guest/test_host.py",
+    "tests/vm/guest/test_engine.py",
     "tests/integration/runtime/test_limits.py",
     "tests/integration/runtime/test_survival.py",
 )

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from wherry.api import origin, versions
 from wherry.api.call import Call
-from wherry.api.errors import status_of
+from wherry.api.errors import INTERNAL, shortage, status_of
 from wherry.api.protocol import DockerServer
 from wherry.api.replies import common_headers, message
 from wherry.api.router import Match, Route, Router
@@ -56,12 +56,9 @@ class Api:
             raise
         except web.HTTPException as error:  # aiohttp's own: what was received is not valid HTTP
             response = message(error.text or error.reason, error.status)
-        except Exception:
+        except Exception as error:
             log.exception("%s %s failed", request.method, request.path_qs)
-            response = message(
-                "internal error: the request was not completed; the daemon's log has the reason",
-                500,
-            )
+            response = message(str(shortage(error) or INTERNAL), 500)
         if not response.prepared:
             response.headers.update(self._headers)
         elif request.writer.output_size and response.status >= 500:

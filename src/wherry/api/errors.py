@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sqlite3
+
 from wherry.errors import (
     Conflict,
     Forbidden,
@@ -15,6 +19,8 @@ from wherry.errors import (
     WherryError,
 )
 
+INTERNAL = "internal error: the request was not completed; the daemon's log has the reason"
+
 STATUS: dict[type[WherryError], int] = {
     InvalidParameter: 400,
     Unauthorized: 401,
@@ -27,6 +33,37 @@ STATUS: dict[type[WherryError], int] = {
     KernelError: 500,
     WherryError: 500,
 }
+
+
+_SCARCE = {
+    errno.EMFILE: "descriptors",
+    errno.ENFILE: "descriptors of the whole host",
+    errno.EAGAIN: "processes and threads",
+    errno.ENOMEM: "memory",
+    errno.ENOSPC: "disk space",
+    errno.EDQUOT: "disk space",
+}
+_SCARCE_IN_STORE = {
+    sqlite3.SQLITE_FULL: errno.ENOSPC,
+    sqlite3.SQLITE_CANTOPEN: errno.EMFILE,
+    sqlite3.SQLITE_NOMEM: errno.ENOMEM,
+}
+
+
+def shortage(error: BaseException) -> WherryError | None:
+    """What the engine has run out of, when that is why something failed that nobody foresaw."""
+    number: int | None = None
+    if isinstance(error, OSError):
+        number = error.errno
+    elif isinstance(error, MemoryError):
+        number = errno.ENOMEM
+    elif isinstance(error, sqlite3.OperationalError):
+        number = _SCARCE_IN_STORE.get(getattr(error, "sqlite_errorcode", 0))
+    elif isinstance(error, RuntimeError) and str(error) == "can't start new thread":
+        number = errno.EAGAIN
+    if number not in _SCARCE:
+        return None
+    return WherryError(f"the engine has run out of {_SCARCE[number]}: {os.strerror(number)}")
 
 
 def status_of(error: WherryError) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from wherry.api.call import Call
-from wherry.api.errors import status_of
+from wherry.api.errors import INTERNAL, shortage, status_of
 from wherry.api.replies import Stream
 from wherry.errors import WherryError
 
@@ -71,5 +71,5 @@ def failure(error: Exception) -> dict[str, Any]:
             detail["code"] = status
         return {"errorDetail": detail, "error": text}
     log.error("a request with progress failed", exc_info=error)
-    text = "internal error: the request was not completed; the daemon's log has the reason"
+    text = str(shortage(error) or INTERNAL)
     return {"errorDetail": {"message": text}, "error": text}

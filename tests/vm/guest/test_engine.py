@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from wherry.instance import Instance
 PROFILE = "wherry-default"
 CURRENT = ["cat", "/proc/self/attr/current"]
 CONFINED = f"{PROFILE} (enforce)"
-BOX = Path("/sys/fs/cgroup/box")
+CONTROLLERS = "+cpu +memory +pids"
 POLICY = Path("/sys/kernel/security/apparmor")
 
 
@@ -90,7 +90,6 @@ ATTACKS = (
     "echo 1 >/proc/sys/vm/drop_caches",
     "echo core >/proc/sys/kernel/core_pattern",
     "ls /sys/firmware/",
-    "echo >/sys/kernel/uevent_helper",
 )
 
 
@@ -137,34 +136,50 @@ def test_a_profile_that_was_removed_is_loaded_again(engine: Daemon) -> None:
 
 
 class Boxed(Daemon):
-    """A daemon whose cgroup root is a child of the true one, with other processes in it."""
+    """A daemon whose cgroup root is not the tree's, with another process in it."""
+
+    def __init__(self, box: Path) -> None:
+        super().__init__()
+        self.box = box
 
     @property
     def command(self) -> list[str]:
         mount = "umount -l /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup"
         inside = f'{mount} && (sleep 1000 &) && exec "$@"'
-        enter = f"echo $$ >{BOX}/cgroup.procs && exec unshare -Cm sh -c '{inside}' sh \"$@\""
+        enter = f"echo $$ >{self.box}/cgroup.procs && exec unshare -Cm sh -c '{inside}' sh \"$@\""
         return ["sh", "-c", enter, "sh", *super().command]
 
 
-def test_limits_hold_below_a_cgroup_with_processes() -> None:
-    (BOX.parent / "cgroup.subtree_control").write_text("+cpu +memory +pids")
-    BOX.mkdir()
-    try:
-        with Boxed() as daemon:
-            load_busybox(daemon)
-            instance = Instance.of_data_root(str(daemon.data_root), "/var/lib/wherry")
-            script = "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max"
-            code, output = run(daemon, ["sh", "-c", script], Memory=64 << 20, PidsLimit=77)
-            assert (code, output.split()) == (0, [str(64 << 20), "77"])
-            assert (BOX / "cgroup.procs").read_text() == ""
-            host = BOX / f"{instance.name}-host" / "cgroup.procs"
-            assert str(daemon.process.pid if daemon.process else 0) in host.read_text().split()
-    finally:
-        (BOX / "cgroup.kill").write_text("1")
-        deadline = time.monotonic() + 60
-        while BOX.exists():
-            for folder, _, _ in os.walk(BOX, topdown=False):
-                subprocess.run(["rmdir", folder], check=False, capture_output=True)
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+@pytest.fixture
+def box() -> Iterator[Path]:
+    """A cgroup with controllers, below the one that systemd has delegated to these tests."""
+    own = Path("/proc/self/cgroup").read_text().strip().removeprefix("0::/")
+    delegated = Path("/sys/fs/cgroup") / own
+    (delegated / "tests").mkdir()
+    for pid in (delegated / "cgroup.procs").read_text().split():
+        (delegated / "tests/cgroup.procs").write_text(pid)
+    (delegated / "cgroup.subtree_control").write_text(CONTROLLERS)
+    made = delegated / "box"
+    made.mkdir()
+    yield made
+    (made / "cgroup.kill").write_text("1")
+    deadline = time.monotonic() + 60
+    while made.exists():
+        for folder, _, _ in os.walk(made, topdown=False):
+            with suppress(OSError):
+                os.rmdir(folder)
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_limits_hold_below_a_cgroup_with_processes(box: Path) -> None:
+    with Boxed(box) as daemon:
+        load_busybox(daemon)
+        instance = Instance.of_data_root(str(daemon.data_root), "/var/lib/wherry")
+        script = "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/pids.max"
+        code, output = run(daemon, ["sh", "-c", script], Memory=64 << 20, PidsLimit=77)
+        assert (code, output.split()) == (0, [str(64 << 20), "77"])
+        assert (box / "cgroup.procs").read_text() == ""
+        host = (box / f"{instance.name}-host" / "cgroup.procs").read_text().split()
+        assert daemon.process is not None
+        assert str(daemon.process.pid) in host

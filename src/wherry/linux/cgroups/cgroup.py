@@ -277,11 +277,17 @@ def make_room(name: str, layout: Layout | None = None) -> bool:
     # The true root of the tree has no cgroup.type, and the rule does not hold for it.
     if not root or not layout.controllers or not os.path.exists(f"{root}/cgroup.type"):
         return False
-    _delegate(root)
     read = reader(root)
     offered = set((read("cgroup.controllers") or "").split())
-    if offered <= set((read("cgroup.subtree_control") or "").split()):
+    missing = offered - set((read("cgroup.subtree_control") or "").split())
+    try:
+        # All at once: the few controllers that may be given would make the children invalid.
+        if missing:
+            write(root, "cgroup.subtree_control", " ".join(f"+{name}" for name in missing))
         return False
+    except KernelError as error:
+        if error.errno != errno.EBUSY:
+            return False
     _make_directory(f"{root}/{name}")
     moved = False
     for _ in range(10):  # those that are being born meanwhile are met in the next round

@@ -69,6 +69,8 @@ def write_all(directory: str, settings: Iterable[Setting]) -> None:
             if error.errno == 2:
                 if setting.optional:
                     continue
+                if not os.path.isdir(directory):
+                    raise KernelError("find cgroup", directory, error.errno) from None
                 raise InvalidParameter(
                     f"this kernel has no {setting.file}: cannot set it to {setting.value.strip()!r}"
                 ) from None
