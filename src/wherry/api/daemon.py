@@ -11,6 +11,8 @@ import os
 import signal
 import socket
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +27,7 @@ from wherry.linux import probe
 log = logging.getLogger("wherry.daemon")
 
 _M_ARENA_MAX = -8  # mallopt(3)
+_LAST_THREADS = 5.0  # seconds that threads have to end in
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -56,6 +59,7 @@ def main(arguments: Sequence[str]) -> int:
         pidfile.write(options["pidfile"])
         try:
             asyncio.run(_run(arguments, options, config, addresses, tls))
+            _join_threads()
         finally:
             pidfile.remove(options["pidfile"])
     except WherryError as error:
@@ -151,6 +155,17 @@ def _adjust_oom_score(score: int) -> None:
             file.write(str(score))
     except OSError as error:
         raise KernelError("set oom-score-adjust", path, error.errno or 0) from error
+
+
+def _join_threads() -> None:
+    """Let every thread end before the interpreter does, asyncio's that wait for children too.
+
+    One that comes back into an interpreter that is being taken apart can crash it.
+    """
+    deadline = time.monotonic() + _LAST_THREADS
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread():
+            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def _give_back_memory() -> None:

@@ -169,6 +169,7 @@ class Engine:
         await services.networks.close()
         if not any(container.state.alive for container in services):
             await asyncio.to_thread(_remove_cgroups, services.instance)
+        await services.events.settle()
         services.events.close()
         await asyncio.to_thread(write_copy, self._db)
         self._db.close()

@@ -124,7 +124,7 @@ class EventBus:
         db.migrate("events", MIGRATIONS)
         self._db = db
         self._journal = journal
-        self._saving = 0
+        self._saving: set[asyncio.Future[None]] = set()
         if journal is not None:
             _save(db, _left_over(db, journal))
             journal.keep(())
@@ -200,6 +200,10 @@ class EventBus:
         batch, self._unsaved = self._unsaved, []
         _save(self._db, batch)
 
+    async def settle(self) -> None:
+        """Wait for what is being written to the store in the background."""
+        await asyncio.gather(*self._saving, return_exceptions=True)
+
     def close(self) -> None:
         """End every subscription and write the rest; the bus is not used afterwards."""
         self.end_subscriptions()
@@ -212,13 +216,13 @@ class EventBus:
     def _flush_aside(self) -> None:
         self._flushing = None
         batch, self._unsaved = self._unsaved, []
-        self._saving += 1
         saving = asyncio.get_running_loop().run_in_executor(None, _save, self._db, batch)
+        self._saving.add(saving)
         saving.add_done_callback(self._saved)
 
     def _saved(self, saving: asyncio.Future[None]) -> None:
         """What was being saved is in the store: the journal need no longer have it."""
-        self._saving -= 1
+        self._saving.discard(saving)
         if not saving.cancelled() and (error := saving.exception()):
             log.error("keep events: %s", error)
         elif self._journal is not None and not self._saving:

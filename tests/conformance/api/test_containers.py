@@ -7,6 +7,7 @@ import re
 import tarfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -603,3 +604,48 @@ def test_a_link_is_removed_and_nothing_else(engine: Daemon) -> None:
             assert "\tother " in known_hosts()
             again = ask(engine, "DELETE", "/containers/linking-web/db", link="1")
             assert again.status == 404
+
+
+# --- what lies under mounts
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_export_has_mount_points_and_nothing_mounted(
+    engine: Daemon, tmp_path: Path, running: bool
+) -> None:
+    (tmp_path / "file").write_text("of the host")
+    host = {"Binds": [f"{tmp_path}:/bound", f"{tmp_path}/file:/file"], "Tmpfs": {"/fleeting": ""}}
+    script = "touch /fleeting/x /made; [ -e /.dockerenv ]"
+    with container(engine, "sh", "-c", f"{script} && sleep 60", HostConfig=host) as one:
+        ready = ask(engine, "POST", f"/containers/{one}/exec", {"Cmd": ["sh", "-c", WAIT]}).data
+        ask(engine, "POST", f"/exec/{ready['Id']}/start", {})
+        if not running:
+            ask(engine, "POST", f"/containers/{one}/kill")
+            wait(engine, one)
+        archive = ask(engine, "GET", f"/containers/{one}/export").body
+        copied = ask(engine, "GET", f"/containers/{one}/archive", path="/made").body
+        changes = ask(engine, "GET", f"/containers/{one}/changes").data
+    with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
+        entries = {entry.name: entry for entry in opened}
+    for name in (".dockerenv", "etc/hosts", "etc/resolv.conf", "file"):
+        assert (entries[name].isfile(), entries[name].size, entries[name].mode) == (True, 0, 0o755)
+    assert entries["bound"].isdir()
+    assert entries["fleeting"].isdir()
+    assert not any(name.startswith(("bound/", "fleeting/", "proc/")) for name in entries)
+    with tarfile.open(fileobj=io.BytesIO(copied)) as opened:
+        for entry in (entries["made"], opened.getmember("made")):
+            assert entry.mtime == int(entry.mtime) > 0
+    assert "/.dockerenv" not in {change["Path"] for change in changes}
+
+
+WAIT = "while [ ! -e /made ]; do sleep 0.01; done"
+
+
+def test_a_failed_start_is_told_in_inspect_as_in_the_answer(engine: Daemon) -> None:
+    with container(engine, "nosuch", start=False) as one:
+        answer = ask(engine, "POST", f"/containers/{one}/start")
+        state = ask(engine, "GET", f"/containers/{one}/json").data["State"]
+    assert (answer.status, state["ExitCode"]) == (400, 127)
+    assert state["Error"] == answer.message
+    assert "unable to start container process" in state["Error"]
+    assert "executable file not found in $PATH" in state["Error"]

@@ -262,4 +262,7 @@ async def _make(services: Services, record: Record, networking: Mapping[str, Any
 
 def _make_root(services: Services, record: Record, directory: str) -> None:
     os.mkdir(directory, 0o710)
+    # Programs look for /.dockerenv to know where they are.
+    mark = os.open(f"{directory}/dockerenv", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o755)
+    os.close(mark)
     services.layers.create_root(record.id, record.layers, storage_size(record.host))

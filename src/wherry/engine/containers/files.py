@@ -16,7 +16,7 @@ from wherry import faults
 from wherry.engine.containers import inside
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.services import Services
-from wherry.engine.timestamps import rfc3339
+from wherry.engine.timestamps import SECOND, rfc3339
 from wherry.errors import Forbidden, InvalidParameter, KernelError, NotFound
 from wherry.linux import mounts
 from wherry.runtime.identity import read_entries, resolve
@@ -262,7 +262,7 @@ class _Found:
             )
             prefix = name.rstrip(b"/") + b"/"
             yield header.pack(self._entry(prefix, header.DIRECTORY))
-            yield from tar_tree(f"/proc/self/fd/{inner}", prefix=prefix)
+            yield from tar_tree(f"/proc/self/fd/{inner}", prefix=prefix, whole_seconds=True)
             return
         yield from self._single(name)
         yield END
@@ -295,5 +295,5 @@ class _Found:
         found = self.status
         return Entry(
             name, kind, stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid, 0,
-            found.st_mtime_ns,
+            found.st_mtime_ns // SECOND * SECOND,
         )  # fmt: skip

@@ -48,33 +48,48 @@ class _Mounted:
 
 @contextlib.asynccontextmanager
 async def helper(
-    services: Services, container: Container, work: Work
+    services: Services, container: Container, work: Work, *, bare: bool = False
 ) -> AsyncIterator[socket.socket]:
-    """A non-blocking socket to a helper that does ``work`` in the container's root."""
+    """A non-blocking socket to a helper that does ``work`` in the container's root.
+
+    ``bare``: without anything that is mounted in it.
+    """
     async with contextlib.AsyncExitStack() as stack:
         if container.state.alive:
-            root, namespace = _open_running(container)
-            stack.callback(os.close, root)
-            if namespace >= 0:
-                stack.callback(os.close, namespace)
-            sock, pid = _fork(lambda: _join(namespace) or root, work, {root, namespace})
+            root, user, mount = _open_running(container)
+            for descriptor in (root, user, mount):
+                if descriptor >= 0:
+                    stack.callback(os.close, descriptor)
+
+            def enter() -> int:
+                found = _bare_root(mount) if bare else root
+                _join(user)
+                return found
+
+            sock, pid = _fork(enter, work, {root, user, mount})
         else:
             await stack.enter_async_context(container.lock)
-            path, binds = await _open_stopped(services, container, stack)
+            path, binds = await _open_stopped(services, container, stack, bare=bare)
             sock, pid = _fork(lambda: _mount_all(path, binds), work, set())
         stack.push_async_callback(asyncio.to_thread, os.waitpid, pid, 0)
         stack.callback(sock.close)
         yield sock
 
 
-def _open_running(container: Container) -> tuple[int, int]:
+def _open_running(container: Container) -> tuple[int, int, int]:
+    """Root, user namespace (-1 for the host's) and mount namespace of a running container."""
     pid = container.state.pid
     try:
-        root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        spec = container.spec
-        if spec is None or spec.first_id is None:
-            return root, -1
-        return root, os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        with contextlib.ExitStack() as undo:
+            root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            undo.callback(os.close, root)
+            mount = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+            undo.callback(os.close, mount)
+            spec, user = container.spec, -1
+            if spec is not None and spec.first_id is not None:
+                user = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+            undo.pop_all()
+        return root, user, mount
     except OSError as error:
         raise Conflict(
             f"open the root of container {container.id}: {error.strerror}: has it just ended?"
@@ -82,11 +97,11 @@ def _open_running(container: Container) -> tuple[int, int]:
 
 
 async def _open_stopped(
-    services: Services, container: Container, stack: contextlib.AsyncExitStack
+    services: Services, container: Container, stack: contextlib.AsyncExitStack, *, bare: bool
 ) -> tuple[str, list[_Mounted]]:
     record = container.record
     binds = []
-    for number, point in enumerate(record.mounts):
+    for number, point in enumerate(() if bare else record.mounts):
         source = point.source
         if point.type == "image":
             root = services.layers.driver.mounted(image_root(record, number), point.layers)
@@ -114,13 +129,22 @@ async def _entered(
     return path
 
 
-def _join(namespace: int) -> int:
+def _join(namespace: int) -> None:
     if namespace >= 0:
         process.setns(namespace, process.CLONE_NEWUSER, "user")
         os.setgroups([])
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
-    return 0
+
+
+def _bare_root(namespace: int) -> int:
+    """The root of a mount namespace alone: what lies under its mount points, as on the disk."""
+    own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    process.setns(namespace, process.CLONE_NEWNS, "mnt")
+    tree = mounts.open_tree("/", recursive=False)
+    process.setns(own, process.CLONE_NEWNS, "mnt")
+    os.close(own)
+    return tree
 
 
 def _mount_all(path: str, binds: Sequence[_Mounted]) -> int:

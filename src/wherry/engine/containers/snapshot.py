@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import socket
-import stat
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
@@ -30,7 +29,9 @@ from wherry.storage.driver import Change
 
 _CHUNK = 1 << 18
 _KINDS = {"C": 0, "A": 1, "D": 2}
-_OURS = frozenset({"/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/console"})
+_OURS = frozenset(
+    {"/.dockerenv", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/console"}
+)
 
 
 async def changes(services: Services, container: Container) -> list[dict[str, Any]] | None:
@@ -63,30 +64,19 @@ def without_ours(found: Sequence[Change]) -> list[Change]:
 
 
 async def export(services: Services, container: Container) -> AsyncIterator[bytes]:
-    """``GET /containers/{id}/export``: the root file system without what is mounted in it."""
+    """``GET /containers/{id}/export``: the root file system without what is mounted in it.
+
+    Mount points are there: empty, or as the image has them.
+    """
 
     def work(root: int, sock: socket.socket) -> None:
-        device = os.fstat(root).st_dev
-        path = f"/proc/self/fd/{root}"
-
-        def chosen(name: bytes) -> bool:
-            parent = os.path.join(path.encode(), os.path.dirname(name))
-            file = os.path.join(path.encode(), name)
-            try:
-                found = os.lstat(file)
-                return os.lstat(parent).st_dev == device and (
-                    found.st_dev == device or stat.S_ISDIR(found.st_mode)
-                )
-            except OSError:
-                return False
-
         inside.send_header(sock, {})
-        for piece in tar_tree(path, chosen=chosen):
+        for piece in tar_tree(f"/proc/self/fd/{root}", whole_seconds=True):
             sock.sendall(piece)
 
     stack = contextlib.AsyncExitStack()
     try:
-        sock = await stack.enter_async_context(inside.helper(services, container, work))
+        sock = await stack.enter_async_context(inside.helper(services, container, work, bare=True))
         await inside.receive_header(sock)
     except BaseException:
         await stack.aclose()

@@ -69,9 +69,10 @@ async def start_locked(services: Services, container: Container) -> None:
             undo.pop_all()
     except BaseException as error:
         _close_pending(container)
-        failed(services, container, error)
-        if isinstance(error, StartFailed):
-            raise _refusal(error) from error
+        told = _refusal(error) if isinstance(error, StartFailed) else error
+        failed(services, container, error, str(told) or type(told).__name__)
+        if told is not error:
+            raise told from error
         raise
 
 
@@ -117,7 +118,7 @@ async def _start(services: Services, container: Container, undo: AsyncExitStack)
     health.begin(services, container)
 
 
-def failed(services: Services, container: Container, error: BaseException) -> None:
+def failed(services: Services, container: Container, error: BaseException, why: str) -> None:
     """Keep why a start failed; a container that removes itself is removed."""
     code = error.exit_code if isinstance(error, StartFailed) else _UNKNOWN
     if code == 125:
@@ -127,7 +128,7 @@ def failed(services: Services, container: Container, error: BaseException) -> No
     changed = State(
         status=status,
         exit_code=code,
-        error=str(error) or type(error).__name__,
+        error=why,
         started=before.started,
         finished=before.finished,
         restart_count=before.restart_count,
@@ -166,16 +167,20 @@ def _spec_input(
 ) -> SpecInput:
     config = record.config
     files = services.directory(record.id)
+    mark = f"{files}/dockerenv"
     donor = namespaces.joined_reference(record.host.network_mode)
     if donor:
         other = services.find(donor)
         files = services.directory(other.id)
         config = replace(config, hostname=other.record.config.hostname)
+    known = {f"/etc/{name}": f"{files}/{name}" for name in ("resolv.conf", "hostname", "hosts")}
+    if os.path.exists(mark):
+        known["/.dockerenv"] = mark
     return SpecInput(
         config=config,
         host=record.host,
         args=record.args,
-        files={f"/etc/{name}": f"{files}/{name}" for name in ("resolv.conf", "hostname", "hosts")},
+        files=known,
         first_id=joined.first_id,
         joined=joined.paths,
         shm=joined.shm,

@@ -21,6 +21,7 @@ _KINDS = {
     stat.S_IFBLK: header.BLOCK_DEVICE,
     stat.S_IFIFO: header.FIFO,
 }
+_SECOND = 1_000_000_000
 _OVERLAY_XATTRS = ("user.overlay.", "trusted.overlay.")
 
 
@@ -29,6 +30,7 @@ def tar_tree(
     *,
     whiteouts: bool = False,
     prefix: bytes = b"",
+    whole_seconds: bool = False,
     chosen: Callable[[bytes], bool] | None = None,
     content: Callable[[bytes, int], None] | None = None,
     removed: Mapping[bytes, Collection[bytes]] | None = None,
@@ -36,12 +38,14 @@ def tar_tree(
     """The tar stream of directory ``root``, sorted by name, sockets left out.
 
     ``whiteouts``: write 0:0 devices and opaque directories as ``.wh.`` entries (image-spec,
-    layer.md). ``prefix`` goes before every name. ``chosen`` tells whether the entry of a
-    relative path is written; directories are searched in any case. ``content`` is told of the
-    (path, size) of a file just before its data. ``removed`` are names that directories do not
-    have any more: they become ``.wh.`` entries. Names are relative, without a leading "./".
+    layer.md). ``prefix`` goes before every name. ``whole_seconds`` cuts times down. ``chosen``
+    tells whether the entry of a relative path is written; directories are searched in any case.
+    ``content`` is told of the (path, size) of a file just before its data. ``removed`` are names
+    that directories do not have any more: they become ``.wh.`` entries. Names are relative,
+    without a leading "./".
     """
     writer = _TreeWriter(os.open(root, os.O_RDONLY | os.O_DIRECTORY), whiteouts, prefix)
+    writer.granularity = _SECOND if whole_seconds else 1
     writer.chosen = chosen or (lambda _: True)
     writer.content = content or (lambda _path, _size: None)
     writer.removed = removed or {}
@@ -66,6 +70,7 @@ class _TreeWriter:
     chosen: Callable[[bytes], bool]
     content: Callable[[bytes, int], None]
     removed: Mapping[bytes, Collection[bytes]]
+    granularity: int
 
     def __init__(self, root: int, whiteouts: bool, prefix: bytes) -> None:
         self.root = root
@@ -159,7 +164,7 @@ class _TreeWriter:
             found.st_uid,
             found.st_gid,
             0,
-            found.st_mtime_ns,
+            found.st_mtime_ns // self.granularity * self.granularity,
             major=os.major(found.st_rdev) if device else 0,
             minor=os.minor(found.st_rdev) if device else 0,
             xattrs=xattrs,
