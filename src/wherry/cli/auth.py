@@ -121,7 +121,7 @@ def store(config: ConfigFile, key: str, auth: dict[str, str]) -> bool:
             "Username": _TOKEN_USER if token else auth.get("username", ""),
             "Secret": token or auth.get("password", ""),
         }
-        _run_helper(helper, "store", json.dumps(secret))
+        _run_helper(helper, "store", json.dumps(secret, separators=(",", ":")))
         config.data.setdefault("auths", {})[key] = {}
         config.save()
         return False

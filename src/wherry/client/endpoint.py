@@ -121,8 +121,10 @@ class Endpoint:
         """A socket that ``ssh HOST docker system dial-stdio`` serves on the other side."""
         import subprocess
 
-        host, _, port = self.host.partition(":")
-        command = ["ssh", *(["-p", port] if port else []), "-T", "--", host]
+        user, _, authority = self.host.rpartition("@")
+        host, port = _split_authority(authority, 0)
+        command = ["ssh", "-o", "ConnectTimeout=30", "-T", *(["-l", user] if user else [])]
+        command += [*(["-p", str(port)] if port else []), "--", host]
         remote = ["docker", *(["--host", f"unix:///{self.path}"] if self.path else [])]
         ours, theirs = socket.socketpair()
         with theirs:
