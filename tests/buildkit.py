@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import secrets
 import socket
@@ -14,8 +15,10 @@ from typing import Any
 from wherry.build.buildkit.filesync import entries, write_stat
 from wherry.build.buildkit.transport import GrpcServer, SessionChannel
 from wherry.build.buildkit.wire import control_pb2 as pb
+from wherry.build.buildkit.wire import gateway_pb2 as gateway
 from wherry.build.buildkit.wire.control_grpc import ControlStub
 from wherry.build.buildkit.wire.fsutil_pb2 import Packet
+from wherry.build.buildkit.wire.gateway_grpc import LLBBridgeStub
 from wherry.build.buildkit.wire.session_grpc import FileSendBase, FileSyncBase
 from wherry.build.layertree import LayerTree
 
@@ -82,13 +85,45 @@ def upgrade(path: str, target: str, *headers: str) -> socket.socket:
 
 
 @asynccontextmanager
-async def control(path: str) -> AsyncIterator[ControlStub]:
-    """The control service of the daemon at the socket ``path``."""
+async def connection(path: str) -> AsyncIterator[SessionChannel]:
+    """A connection to the services of the daemon at the socket ``path``."""
     channel = SessionChannel(upgrade(path, "/grpc"), b"", lambda: None)
     try:
-        yield ControlStub(channel)
+        yield channel
     finally:
         channel.close()
+
+
+@asynccontextmanager
+async def control(path: str) -> AsyncIterator[ControlStub]:
+    """The control service of the daemon at the socket ``path``."""
+    async with connection(path) as channel:
+        yield ControlStub(channel)
+
+
+async def ask(path: str, directory: Path, question: str, **attributes: str) -> dict[str, bytes]:
+    """What the front end answers to a question about the Dockerfile of a directory."""
+    ref = secrets.token_hex(8)
+    metadata = {"buildkit-controlapi-buildid": ref}
+    async with session(path, Files(directory)) as name, connection(path) as channel:
+        solving = asyncio.create_task(
+            ControlStub(channel).Solve(pb.SolveRequest(ref=ref, session=name))
+        )
+        bridge = LLBBridgeStub(channel)
+        await bridge.Ping(gateway.PingRequest(), metadata=metadata)
+        try:
+            answer = await bridge.Solve(
+                gateway.SolveRequest(
+                    frontend="dockerfile.v0",
+                    frontend_opt={"requestid": question, **attributes},
+                    allow_result_return=True,
+                ),
+                metadata=metadata,
+            )
+        finally:
+            await bridge.Return(gateway.ReturnRequest(), metadata=metadata)
+            await solving
+    return dict(answer.result.metadata)
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ from grpclib.exceptions import GRPCError
 
 from tests import buildkit
 from tests.daemon import Daemon
-from tests.e2e.test_build import EXPECTED, FILES
+from tests.e2e.test_build import EXPECTED, FILES, archive, post
 from tests.images import busybox_archive, debian_archive
 from tests.integration.registry.test_transport import HTPASSWD
 from tests.peers import compose_v2, docker_20
@@ -213,6 +213,18 @@ def test_an_archive_as_context(engine: Daemon, tmp_path: Path) -> None:
     assert re.search(r"^#\d+ [\d.]+ from-the-archive$", output, re.MULTILINE), output
 
 
+def test_a_request_may_bring_its_context_without_a_session(engine: Daemon) -> None:
+    context = archive({"Dockerfile": "FROM busybox\nCOPY w /w\nRUN cat /w\n", "w": "brought\n"})
+    objects = post(engine, context, version=2, t="bk-brought")
+    assert {item["id"] for item in objects} == {"moby.buildkit.trace", "moby.image.id"}
+    assert engine.docker("run", "--rm", "bk-brought", "cat", "/w").stdout == "brought\n"
+    (failed,) = post(engine, archive({"Dockerfile": "FROM"}), version=2, q=1)
+    assert failed["status"] == 400
+    assert "FROM" in failed["message"]
+    assert engine.request("POST", "/build/cancel?id=nobody")[0] == 200
+    assert engine.request("POST", "/build?version=3", context)[0] == 400
+
+
 def test_compose_up_builds_first(engine: Daemon, tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text(
         "FROM busybox AS first\nARG WORD\nRUN echo $WORD > /word\nCMD cat /word\n"
@@ -295,7 +307,7 @@ async def test_results_of_direct_solves(engine: Daemon, tmp_path: Path) -> None:
         (pb.SolveRequest(definition={"def": [b"x"]}), "operation graphs (LLB) are not built"),
         (pb.SolveRequest(frontend="dockerfile.v0", source_policy={}), "source policies are not offered"),
         (pb.SolveRequest(frontend="dockerfile.v0", exporter="never"), "exporter 'never' could not be found"),
-        (pb.SolveRequest(frontend="dockerfile.v0", cache={"exports": [{"type": "s3"}]}), "cache export to 's3'"),
+        (pb.SolveRequest(frontend="dockerfile.v0", cache={"exports": [{"type": "s3"}]}), "unknown cache exporter: 's3'"),
     ],
 )  # fmt: skip
 async def test_solves_that_are_refused(
@@ -350,6 +362,24 @@ def test_usage_and_prune(engine: Daemon) -> None:
     pruned = run(engine, docker_20(), "builder", "prune", "-af")
     assert "Total reclaimed space" in pruned
     assert engine.json("GET", "/system/df?type=build-cache")["BuildCache"] == []
+
+
+async def test_questions_about_a_dockerfile(engine: Daemon, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM busybox as x\nMAINTAINER me\n")
+    answer = await buildkit.ask(engine.socket, tmp_path, "frontend.lint")
+    found = json.loads(answer["result.json"])
+    assert {
+        w["ruleName"]: w["location"]["ranges"][0]["start"]["line"] for w in found["warnings"]
+    } == {
+        "FromAsCasing": 1,
+        "MaintainerDeprecated": 2,
+    }
+    assert answer["result.statuscode"] == b"1"
+    assert b"  Dockerfile:2\n" in answer["result.txt"]
+    described = await buildkit.ask(engine.socket, tmp_path, "frontend.subrequests.describe")
+    assert "frontend.lint" in [item["name"] for item in json.loads(described["result.json"])]
+    with pytest.raises(GRPCError, match="unsupported request"):
+        await buildkit.ask(engine.socket, tmp_path, "frontend.unknown")
 
 
 @pytest.mark.parametrize("target", ["/grpc", "/session"])

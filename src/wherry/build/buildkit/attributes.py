@@ -6,17 +6,21 @@ options that Docker's clients send. Unknown attributes are left alone, as BuildK
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from wherry.build.backend import Resources
 from wherry.build.errors import SyntaxProblem
+from wherry.build.imagecache import CacheTarget, parse_target
 from wherry.build.platforms import Platform, parse_platform
 from wherry.build.request import BuildRequest
 from wherry.errors import InvalidParameter, NotImplementedHere
 
 FRONTENDS = ("dockerfile.v0", "gateway.v0")
+CacheEntry = tuple[str, Mapping[str, str]]
+"""A cache's type and attributes."""
 _LOCAL = "local:"
 _TRUE = ("1", "t", "T", "true", "TRUE", "True")
 
@@ -59,7 +63,8 @@ def read_attributes(attributes: Mapping[str, str], entitlements: frozenset[str])
         no_cache_stages=tuple(filter(None, (no_cache or "").split(","))),
         pull=attributes.get("image-resolve-mode") == "pull",
         network="default" if network in ("", "sandbox") else network,
-        cache_from=tuple(filter(None, attributes.get("cache-from", "").split(","))),
+        cache_from=(caches := _cache_images(attributes)),
+        cache_pulled=caches,
         contexts=contexts,
         resources=_resources(attributes),
         epoch=_epoch(arguments.get("SOURCE_DATE_EPOCH", "")),
@@ -94,6 +99,36 @@ def _refuse(attributes: Mapping[str, str]) -> None:
     name = syntax.rpartition("/")[2].partition(":")[0].partition("@")[0]
     if syntax and not name.startswith("dockerfile"):
         raise NotImplementedHere(f"unsupported front end {syntax}: only docker/dockerfile is known")
+
+
+def _cache_images(attributes: Mapping[str, str]) -> tuple[str, ...]:
+    """Images to take steps from; caches of other kinds are none of this builder's."""
+    names = [name for name in attributes.get("cache-from", "").split(",") if name]
+    try:
+        entries = json.loads(attributes.get("cache-imports") or "[]")
+        given = [(entry.get("Type"), entry.get("Attrs") or {}) for entry in entries]
+        names += [options["ref"] for kind, options in given if kind == "registry"]
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        raise InvalidParameter(f"failed to parse cache-imports: {error!r}") from None
+    return tuple(dict.fromkeys(names))
+
+
+def with_caches(
+    frontend: Frontend, imports: Iterable[CacheEntry], exports: Sequence[CacheTarget]
+) -> Frontend:
+    """The same with caches that the request itself names."""
+    found = [attributes["ref"] for kind, attributes in imports if kind == "registry"]
+    names = tuple(dict.fromkeys((*frontend.request.cache_from, *found)))
+    request = replace(
+        frontend.request, cache_from=names, cache_pulled=names, cache_to=tuple(exports)
+    )
+    return replace(frontend, request=request)
+
+
+def cache_targets(entries: Iterable[CacheEntry]) -> tuple[CacheTarget, ...]:
+    """Where the steps of a build go. Raises InvalidParameter for other kinds than images."""
+    targets = (parse_target({**attributes, "type": kind}) for kind, attributes in entries)
+    return tuple(target for target in targets if target is not None)
 
 
 def _contexts(attributes: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:

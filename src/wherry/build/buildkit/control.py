@@ -7,7 +7,7 @@ import logging
 import re
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import IO, Any
 
@@ -17,7 +17,13 @@ from grpclib.server import Stream
 
 from wherry.build.backend import Backend
 from wherry.build.builder import Builder, CacheRecord
-from wherry.build.buildkit.attributes import FRONTENDS, read_attributes
+from wherry.build.buildkit.attributes import (
+    FRONTENDS,
+    CacheEntry,
+    cache_targets,
+    read_attributes,
+    with_caches,
+)
 from wherry.build.buildkit.errors import grpc_error
 from wherry.build.buildkit.exporters import Export, check_exports
 from wherry.build.buildkit.progress import Feed, at
@@ -27,6 +33,7 @@ from wherry.build.buildkit.wire import control_pb2 as pb
 from wherry.build.buildkit.wire.control_grpc import ControlBase
 from wherry.build.buildkit.wire.ops_pb2 import Platform
 from wherry.build.buildkit.wire.worker_pb2 import BuildkitVersion, WorkerRecord
+from wherry.build.imagecache import CacheTarget
 from wherry.build.platforms import host_platform
 from wherry.build.solver import Solved
 from wherry.errors import InvalidParameter, NotImplementedHere, WherryError
@@ -51,6 +58,7 @@ class GatewaySolve(Solve):
         self.results: dict[str, Solved] = {}
         self.returned: asyncio.Future[Solved | None] = asyncio.get_running_loop().create_future()
         self.entitlements: frozenset[str] = frozenset()
+        self.caches: tuple[CacheTarget, ...] = ()
 
 
 class Solves:
@@ -141,11 +149,16 @@ class Control(ControlBase):
                 _refuse(request)
                 exports = _exports(request)
                 check_exports(exports)
+                caches = cache_targets(_cache_entries(request.cache.exports))
                 if isinstance(solve, GatewaySolve):
-                    solve.entitlements = entitlements
+                    solve.entitlements, solve.caches = entitlements, caches
                     solved = await solve.returned
                 else:
                     frontend = read_attributes(request.frontend_attrs, entitlements)
+                    if frontend.subrequest:
+                        raise NotImplementedHere(f"unsupported subrequest {frontend.subrequest}")
+                    imports = _cache_entries(request.cache.imports)
+                    frontend = with_caches(frontend, imports, caches)
                     solved = await solve.build(frontend, context)
                 return await solve.export(solved, exports) if solved is not None else {}
         except WherryError as error:
@@ -249,9 +262,10 @@ def _refuse(request: pb.SolveRequest) -> None:
         raise NotImplementedHere("source policies are not offered")
     if request.frontend_inputs:
         raise NotImplementedHere("operation graphs (LLB) as contexts are not offered")
-    for entry in request.cache.exports:
-        if entry.type != "inline":
-            raise NotImplementedHere(f"cache export to {entry.type!r} is not offered")
+
+
+def _cache_entries(entries: Iterable[pb.CacheOptionsEntry]) -> list[CacheEntry]:
+    return [(entry.type, dict(entry.attrs)) for entry in entries]
 
 
 def _exports(request: pb.SolveRequest) -> list[Export]:

@@ -14,7 +14,7 @@ from grpclib.exceptions import GRPCError
 from grpclib.server import Stream
 
 from wherry.build.backend import Backend
-from wherry.build.buildkit.attributes import FRONTENDS, read_attributes
+from wherry.build.buildkit.attributes import FRONTENDS, read_attributes, with_caches
 from wherry.build.buildkit.control import Control, GatewaySolve, Solves
 from wherry.build.buildkit.errors import grpc_error
 from wherry.build.buildkit.filesync import write_stat
@@ -100,22 +100,24 @@ class Gateway(LLBBridgeBase):
         solve = await self._solve_of(stream)
         request = await stream.recv_message()
         assert request is not None
+        reference, metadata = "", {}
         try:
-            if not request.frontend and not request.definition.ByteSize():
-                reference = ""  # an empty result: nothing to build
-            else:
+            if request.frontend or request.definition.ByteSize():
                 _refuse(request)
                 frontend = read_attributes(request.frontend_opt, solve.entitlements)
                 if frontend.subrequest:
-                    raise NotImplementedHere(f"unsupported subrequest {frontend.subrequest}")
-                reference = secrets.token_hex(12)
-                solve.results[reference] = await solve.build(frontend)
+                    metadata = await solve.answer(frontend)
+                else:
+                    imports = [(entry.type, entry.attrs) for entry in request.cache_imports]
+                    frontend = with_caches(frontend, imports, solve.caches)
+                    reference = secrets.token_hex(12)
+                    solve.results[reference] = await solve.build(frontend)
         except WherryError as error:
             raise grpc_error(error) from error
         if request.allow_result_array_ref:
-            result = pb.Result(ref=pb.Ref(id=reference))
+            result = pb.Result(ref=pb.Ref(id=reference), metadata=metadata)
         else:
-            result = pb.Result(ref_id=reference)
+            result = pb.Result(ref_id=reference, metadata=metadata)
         await stream.send_message(pb.SolveResponse(ref=reference, result=result))
 
     async def Return(self, stream: Stream[pb.ReturnRequest, pb.ReturnResponse]) -> None:

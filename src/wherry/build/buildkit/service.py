@@ -19,13 +19,13 @@ from wherry.build.buildkit.gateway import Gateway
 from wherry.build.buildkit.sessions import Offer, Sessions, read_offer
 from wherry.build.buildkit.transport import GrpcServer
 from wherry.build.buildkit.wire import control_pb2 as pb
-from wherry.errors import Unavailable, WherryError
+from wherry.errors import InvalidParameter, Unavailable
 
 _PATIENCE = 10.0
 """Seconds that a build and the upload of its context wait for each other."""
 
 
-class BuildFailed(WherryError):
+class BuildFailed(InvalidParameter):
     """A build of ``POST /build?version=2`` failed; its text is for the client."""
 
 

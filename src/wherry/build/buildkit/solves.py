@@ -20,7 +20,7 @@ from wherry.build.builder import (
     find_dockerfile,
     ignore_patterns,
 )
-from wherry.build.buildkit import filesync
+from wherry.build.buildkit import filesync, subrequests
 from wherry.build.buildkit.attributes import Frontend
 from wherry.build.buildkit.errors import Location, grpc_error
 from wherry.build.buildkit.exporters import Export, Exporters
@@ -36,7 +36,7 @@ from wherry.build.keptcontexts import Spool
 from wherry.build.lint import lint
 from wherry.build.solver import Solved
 from wherry.build.trees import Tree
-from wherry.errors import InvalidParameter, WherryError
+from wherry.errors import InvalidParameter, NotImplementedHere, WherryError
 
 _UPLOAD_HOST = "buildkit-session"
 _IGNORE = ".dockerignore"
@@ -129,6 +129,18 @@ class Solve:
             raise grpc_error(
                 error, _location(definition, line), output.failed_vertex or definition.vertex
             ) from error
+
+    async def answer(self, frontend: Frontend) -> dict[str, bytes]:
+        """Answer a question about the Dockerfile; see `subrequests`. Raises NotImplementedHere."""
+        name = frontend.subrequest
+        if name not in subrequests.KNOWN:
+            raise NotImplementedHere(f"unsupported request {name}")
+        if name == subrequests.DESCRIBE:
+            return subrequests.describe()
+        definition, _ = await self._sources(frontend, None)
+        dockerfile = parse(definition.content, definition.name)
+        findings = list(lint(dockerfile, frontend.request.arguments))
+        return subrequests.lint_result(definition.name, definition.content, findings)
 
     def _warn(self, dockerfile: Dockerfile, frontend: Frontend, definition: Definition) -> None:
         """Run the lint rules."""

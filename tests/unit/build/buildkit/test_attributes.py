@@ -5,7 +5,13 @@ from typing import Any
 import pytest
 
 from wherry.build.backend import Resources
-from wherry.build.buildkit.attributes import Frontend, read_attributes
+from wherry.build.buildkit.attributes import (
+    Frontend,
+    cache_targets,
+    read_attributes,
+    with_caches,
+)
+from wherry.build.imagecache import CacheTarget
 from wherry.build.platforms import Platform
 from wherry.errors import InvalidParameter, NotImplementedHere, WherryError
 
@@ -33,6 +39,12 @@ def read(**attributes: str) -> Frontend:
         ({"force-network-mode": "host"}, "network", "host"),
         ({"force-network-mode": "sandbox"}, "network", "default"),
         ({"cache-from": "a,b"}, "cache_from", ("a", "b")),
+        ({"cache-from": "a,b"}, "cache_pulled", ("a", "b")),
+        (
+            {"cache-imports": '[{"Type":"registry","Attrs":{"ref":"r"}},{"Type":"gha"}]'},
+            "cache_from",
+            ("r",),
+        ),
         ({"context:Base": "docker-image://x"}, "contexts", {"base": "docker-image://x"}),
         ({"context:base::linux/amd64": "https://h/r.git"}, "contexts", {"base": "https://h/r.git"}),
         ({"context:files": "local:dir"}, "contexts", {}),
@@ -75,6 +87,18 @@ def test_where_files_come_from(attributes: dict[str, str], field: str, value: An
     assert getattr(read_attributes(attributes, frozenset()), field) == value
 
 
+def test_caches_that_the_request_names() -> None:
+    exports = cache_targets([("inline", {}), ("registry", {"ref": "t", "mode": "max"})])
+    assert exports == (CacheTarget("t", push=True, everything=True),)
+    imports = [("registry", {"ref": "b"}), ("s3", {})]
+    frontend = read_attributes({"cache-from": "a"}, frozenset())
+    request = with_caches(frontend, imports, exports).request
+    assert request.cache_from == request.cache_pulled == ("a", "b")
+    assert request.cache_to == exports
+    with pytest.raises(InvalidParameter, match="unknown cache exporter: 'local'"):
+        cache_targets([("local", {"dest": "/x"})])
+
+
 def test_entitlements() -> None:
     assert not read().request.allow_insecure
     granted = read_attributes({}, frozenset({"security.insecure"}))
@@ -94,6 +118,8 @@ def test_entitlements() -> None:
         ({"add-hosts": "a"}, InvalidParameter, "expecting HOST=IP"),
         ({"ulimit": "nofile=x"}, InvalidParameter, "ulimits"),
         ({"shm-size": "1g"}, InvalidParameter, "shm size"),
+        ({"cache-imports": "{}x"}, InvalidParameter, "cache-imports"),
+        ({"cache-imports": '[{"Type":"registry"}]'}, InvalidParameter, "cache-imports"),
         ({"platform": "a/b/c/d"}, InvalidParameter, "invalid component"),
         ({"build-arg:SOURCE_DATE_EPOCH": "now"}, InvalidParameter, "SOURCE_DATE_EPOCH"),
     ],
