@@ -121,6 +121,7 @@ def test_progress_is_told_by_vertex(engine: Daemon) -> None:
         ("FROM busybox\nCOPY nope /", "nope"),
         ("FROM busybox\nRUN --mount=type=secret,id=none,required=true true", "secret none: not found"),
         ("FROM busybox\nRUN --mount=type=ssh,required=true true", "no SSH key default was forwarded"),
+        ("FROM busybox\nRUN --network=host true", "network.host is not allowed"),
     ],
 )  # fmt: skip
 def test_failures(engine: Daemon, tmp_path: Path, dockerfile: str, message: str) -> None:

@@ -38,6 +38,11 @@ async def run_step(
             "security.insecure is not allowed: RUN --security=insecure needs the build to be"
             " started with --allow security.insecure"
         )
+    if instruction.network == "host" and not job.request.allow_host_network:
+        raise SyntaxProblem(
+            "network.host is not allowed: RUN --network=host needs the build to be started with"
+            " --allow network.host"
+        )
     if instruction.devices:
         raise SyntaxProblem("RUN --device: no such device is offered to builds")
     arguments = state.scope.run_arguments()

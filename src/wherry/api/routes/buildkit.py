@@ -50,7 +50,7 @@ async def build(call: Call) -> web.StreamResponse:
         await buildkit.upload(build_id.partition(":")[2], call.body())
         return nothing(200)
     attributes = frontend_attributes(call)
-    kind, exporter_attributes = _exporter(call)
+    kind, exporter_attributes = exporter(call)
     remote = call.text("remote")
     body = call.body() if not remote and call.has_body else None
 
@@ -121,7 +121,7 @@ def frontend_attributes(call: Call) -> dict[str, str]:
     return attributes
 
 
-def _exporter(call: Call) -> tuple[str, dict[str, str]]:
+def exporter(call: Call) -> tuple[str, dict[str, str]]:
     """The output, with the tags as names; the type is empty for none at all."""
     outputs = _array(call, "outputs")
     if len(outputs) > 1:

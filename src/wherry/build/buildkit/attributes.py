@@ -69,6 +69,7 @@ def read_attributes(attributes: Mapping[str, str], entitlements: frozenset[str])
         resources=_resources(attributes),
         epoch=_epoch(arguments.get("SOURCE_DATE_EPOCH", "")),
         allow_insecure="security.insecure" in entitlements,
+        allow_host_network="network.host" in entitlements,
     )
     remote_file = bool(context) and "dockerfilekey" not in attributes
     return Frontend(

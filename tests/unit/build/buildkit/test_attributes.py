@@ -101,8 +101,10 @@ def test_caches_that_the_request_names() -> None:
 
 def test_entitlements() -> None:
     assert not read().request.allow_insecure
-    granted = read_attributes({}, frozenset({"security.insecure"}))
+    assert not read().request.allow_host_network
+    granted = read_attributes({}, frozenset({"security.insecure", "network.host"}))
     assert granted.request.allow_insecure
+    assert granted.request.allow_host_network
 
 
 @pytest.mark.parametrize(
