@@ -195,6 +195,10 @@ class Shim:
 
     # --- the container
 
+    async def ready(self) -> None:
+        """Wait until the container's process has built its root; raises `StartFailed`."""
+        await self._request("ready")
+
     async def start(self) -> None:
         """Let the container's process go on to execve; returns when that has happened.
 

@@ -149,6 +149,8 @@ class Root:
             raise KernelError("mount", "/", errno.EINVAL)
         place = open_target(self._root, target, is_directory)
         try:
+            if stat.S_ISDIR(os.fstat(place).st_mode) != is_directory:
+                raise KernelError("mount", target, errno.ENOTDIR)
             mounts.move_mount(tree, place, target)
         finally:
             os.close(place)

@@ -185,6 +185,12 @@ class Shim:
         """Everything about the container and its execs."""
         return self._view()
 
+    def on_ready(self, request: Message, fds: list[int]) -> None:
+        """Wait until init has built its root, and tell when that went wrong."""
+        self._ready()
+        if self._failure is not None:
+            raise self._failure
+
     def on_start(self, request: Message, fds: list[int]) -> None:
         """Let init go on to execve; when it cannot, the container is undone."""
         self._ready()

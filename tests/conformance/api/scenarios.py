@@ -443,6 +443,54 @@ SCENARIOS = (
         """,
     ),
     story(
+        "published-ports",
+        """
+        run -d --name pub -p 127.0.0.1:48180:80 -p 127.0.0.1:48190-48192:90-92 busybox sleep 60
+        port pub
+        port pub 90/udp
+        ps --filter name=pub --format '{{.Ports}}'
+        inspect -f '{{json .NetworkSettings.Ports}}' pub
+        ps --filter publish=48180 --format '{{.Names}}'
+        ps --filter publish=80 --format '{{.Names}}'
+        ps --filter publish=48000-49000/udp --format '{{.Names}}'
+        ps --filter expose=80-92/tcp --format '{{.Names}}'
+        rm -f pub
+        create --name pub -P --expose 77 --expose 80-82/udp busybox
+        inspect -f '{{json .Config.ExposedPorts}} {{.HostConfig.PublishAllPorts}}' pub
+        ps -a --filter expose=77 --format '{{.Names}}'
+        rm pub
+        create -p abc busybox
+        create -p 80/xyz busybox
+        create --link nosuch:a busybox
+        create --volumes-from '' busybox
+        """,
+    ),
+    story(
+        "what-is-not-there",
+        """
+        network create --label a=b --internal --attachable nt
+        network ls --filter label=a --format '{{.Name}} {{.Internal}} {{.Labels}}'
+        network ls --filter type=custom --format '{{.Name}}'
+        network ls --filter nosuch=1
+        network disconnect nt nosuch
+        network connect nt nosuch
+        network rm nt nosuch
+        volume create --label a=b vt
+        volume ls --filter label=a=c -q
+        volume ls --filter driver=nosuch -q
+        volume inspect -f '{{.Name}}' vt nosuch
+        volume rm vt nosuch
+        volume rm -f nosuch
+        rename nosuch other
+        cp nosuch:/x .
+        image rm --no-prune nosuch
+        push nosuch
+        history nosuch:1
+        import /nosuch
+        commit --change 'BAD x' nosuch
+        """,
+    ),
+    story(
         "top-stats",
         """
         run -d --name ts busybox sleep 60

@@ -273,3 +273,16 @@ def test_events_tell_what_dockerd_tells(engine: Daemon) -> None:
     ]
     assert (events[1]["status"], events[1]["from"]) == ("create", "busybox")
     assert not {"id", "from"} & events[-1].keys()
+
+
+@pytest.mark.parametrize("bind", ["/etc/hostname:/etc", "/etc:/etc/passwd", "/etc:/bin/sh/x"])
+@pytest.mark.parametrize("network", ["bridge", "none"])
+def test_a_directory_on_a_file_is_explained(engine: Daemon, bind: str, network: str) -> None:
+    config = {"Binds": [bind], "NetworkMode": network}
+    with container(engine, start=False, HostConfig=config) as container_id:
+        answer = ask(engine, "POST", f"/containers/{container_id}/start")
+        assert answer.status == 400
+        assert "Are you trying to mount a directory onto a file (or vice-versa)?" in answer.message
+        state = ask(engine, "GET", f"/containers/{container_id}/json").data["State"]
+        assert (state["Status"], state["ExitCode"]) == ("created", 127)
+        assert state["Error"] == answer.message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
 import json
 import os
@@ -27,6 +28,7 @@ from wherry.linux import apparmor, seccomp
 from wherry.network.model import Plan
 from wherry.runtime.bundle import Bundle, StartFailed
 
+_NOT_FOUND = 127
 _UNKNOWN = 128
 """Exit code of a container whose start failed for another reason than its command."""
 
@@ -95,7 +97,11 @@ async def _start(services: Services, container: Container, undo: AsyncExitStack)
     undo.push_async_callback(shim.delete)
     faults.point("start.shim")
     # The first process builds its root while the network is plugged into its namespace.
-    await services.networks.attach(plan, shim.pid)
+    try:
+        await services.networks.attach(plan, shim.pid)
+    except WherryError:
+        await shim.ready()  # a process that has failed took its namespace along: then that counts
+        raise
     faults.point("start.attached")
     await shim.start()
     faults.point("start.executed")
@@ -120,9 +126,11 @@ async def _start(services: Services, container: Container, undo: AsyncExitStack)
 
 def failed(services: Services, container: Container, error: BaseException, why: str) -> None:
     """Keep why a start failed; a container that removes itself is removed."""
-    code = error.exit_code if isinstance(error, StartFailed) else _UNKNOWN
-    if code == 125:
-        code = _UNKNOWN
+    code = _UNKNOWN
+    if isinstance(error, StartFailed):
+        code = _NOT_FOUND if _mismatch(error) else error.exit_code
+        code = _UNKNOWN if code == 125 else code
+        error = _refusal(error)
     before = container.state
     status: Status = "created" if before.status == "created" else "exited"
     changed = State(
@@ -151,9 +159,19 @@ def _refusal(error: StartFailed) -> WherryError:
         "failed to create task for container: OCI runtime create failed:"
         f" unable to start container process: {error}"
     )
+    if _mismatch(error):
+        return InvalidParameter(
+            f"{text}: Are you trying to mount a directory onto a file (or vice-versa)?"
+            " Check if the specified host path exists and is the expected type"
+        )
     if error.exit_code in (126, 127):
         return InvalidParameter(text)
     return WherryError(text)
+
+
+def _mismatch(error: StartFailed) -> bool:
+    """Whether a directory was to be mounted on a file, or a file on a directory."""
+    return error.step in ("mount", "open") and error.errno == errno.ENOTDIR
 
 
 def _close_pending(container: Container) -> None:
