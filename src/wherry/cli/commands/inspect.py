@@ -12,6 +12,7 @@ from ..command import Command, at_least
 from ..errors import CliError
 from ..failures import message
 from ..flags import Flag
+from ..gostructs import typed
 from ..gotemplate import TemplateError
 from ..gotemplate.evaluator import MissingKey, NilPointer, NoValue
 from ..gotemplate.functions import to_json
@@ -130,7 +131,7 @@ def inspect_all(session: Session, form: str, names: list[str], fetch: Fetch) -> 
             shown.append(value)
             continue
         try:
-            lines.append(parsed.render(prepared(value), missing))
+            lines.append(parsed.render(typed(prepared(value), _kind_of(value)), missing))
         except TemplateError as error:
             session.write("".join(f"{line}\n" for line in lines) or "\n")
             raise CliError(f"template parsing error: {error}") from None
@@ -143,6 +144,12 @@ def inspect_all(session: Session, form: str, names: list[str], fetch: Fetch) -> 
     if failures:
         raise CliError("\n".join(failures))
     return 0
+
+
+def _kind_of(value: Any) -> str:
+    """What kind of object an answer describes."""
+    marks = {"State": "container", "RootFS": "image", "IPAM": "network", "Mountpoint": "volume"}
+    return next((kind for mark, kind in marks.items() if mark in value), "")
 
 
 def _getter(session: Session, kind: str, query: dict[str, Any] | None = None) -> Fetch:

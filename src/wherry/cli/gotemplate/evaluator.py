@@ -73,6 +73,10 @@ class NilPointer:
         self.key = key
 
 
+class SelfPrinting(dict[str, "Any"]):
+    """A map whose ``str`` is what is printed."""
+
+
 class MissingKey(KeyError):
     """Raised by a ``missing`` hook: the field does not exist, and that is an error."""
 
@@ -110,6 +114,8 @@ def go_string(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, float):
         return _float(value)
+    if isinstance(value, SelfPrinting):
+        return str(value)
     if isinstance(value, dict):
         return "map[" + " ".join(f"{k}:{go_string(value[k])}" for k in sorted(value)) + "]"
     if isinstance(value, list | tuple):
