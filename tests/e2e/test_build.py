@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import socket
 import subprocess
 import tarfile
@@ -469,3 +470,16 @@ def test_a_cache_travels_in_images_and_directories(engine: Daemon, tmp_path: Pat
     engine.docker("load", input=saved)
     engine.docker("build", "--cache-from", "travels", "-t", "again", str(tmp_path))
     assert engine.docker("inspect", "-f", "{{.Id}}", "again").stdout.strip() == first
+
+
+def test_ids_of_steps_are_images_for_who_asks(engine: Daemon) -> None:
+    """Also those of a build that failed; nobody else sees them."""
+    before = engine.docker("images", "-aq").stdout
+    dockerfile = "FROM busybox\nENV word=remembered\nRUN echo $word > /file\nRUN exit 3\n"
+    done = built(engine, dockerfile, check=False)
+    step = re.findall(r" ---> ([0-9a-f]{12})\n", done)[-1]
+    assert engine.docker("images", "-aq").stdout == before
+    assert engine.docker("run", "--rm", step, "cat", "/file").stdout == "remembered\n"
+    assert engine.docker("inspect", "-f", "{{.Config.Env}}", step).stdout.count("remembered")
+    engine.docker("rmi", step)
+    assert "No such image" in engine.docker("inspect", "--type=image", step, check=False).stderr

@@ -27,7 +27,7 @@ from wherry.build.request import BuildRequest
 from wherry.build.solver import Solved
 from wherry.build.trees import Kind, Tree, normalise, resolve
 from wherry.dockerignore import read_patterns
-from wherry.errors import InvalidParameter
+from wherry.errors import InvalidParameter, NotFound
 from wherry.filepath import BadPattern
 from wherry.storage.statedb import StateDB
 
@@ -180,6 +180,21 @@ class Builder:
         await asyncio.to_thread(copy_decompressed, source, spool, free)
         spool.seek(0)
         return await asyncio.to_thread(TarTree, spool)
+
+    def restore(self, prefix: str) -> bool:
+        """Make an image of what some step led to, known by its id's beginning; False for others.
+
+        Clients see ids of steps; the images are made when they are asked for.
+        """
+        config = self._cache.state(prefix)
+        if config is None:
+            return False
+        try:
+            self._backend.create_image(config, "")
+        except NotFound:  # a layer of it was pruned
+            return False
+        self._cache.forget_state(config)
+        return True
 
     # What is kept ------------------------------------------------------------------------
 

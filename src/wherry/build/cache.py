@@ -28,8 +28,14 @@ MIGRATIONS = (
         id TEXT PRIMARY KEY, directory TEXT NOT NULL, made REAL NOT NULL, used REAL NOT NULL
     )
     """,
+    """
+    CREATE TABLE build_states (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, config BLOB NOT NULL
+    )
+    """,
 )
 _MAX_FILES = 2000
+_MAX_STATES = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +75,42 @@ class StepCache:
             return None
         return _step(row)
 
-    def note_uses(self, keys: Iterable[str]) -> None:
-        """Remember that these steps were used now: once for a build, a write is a sync."""
+    def note(self, used: Iterable[str], states: Mapping[str, bytes]) -> None:
+        """Remember which steps a build used now, and the images after its steps by id.
+
+        Called once for a build: every write is a sync.
+        """
         now = time.time()
         with self._db.transaction() as db:
             db.executemany(
                 "UPDATE build_steps SET used = ?, uses = uses + 1 WHERE key = ?",
-                [(now, key) for key in keys],
+                [(now, key) for key in used],
             )
+            if self._unknown(states):
+                db.executemany(
+                    "INSERT OR IGNORE INTO build_states (id, config) VALUES (?, ?)", states.items()
+                )
+                db.execute(
+                    "DELETE FROM build_states WHERE number <="
+                    " (SELECT max(number) FROM build_states) - ?",
+                    (_MAX_STATES,),
+                )
+
+    def _unknown(self, states: Mapping[str, bytes]) -> bool:
+        return any(self.state(image) is None for image in states)
+
+    def state(self, prefix: str) -> bytes | None:
+        """The configuration of an image after some step, by its id or the id's beginning."""
+        rows = self._db.query(
+            "SELECT config FROM build_states WHERE id >= ? AND id < ? LIMIT 2",
+            (prefix, f"{prefix}g"),
+        )
+        return rows[0]["config"] if len(rows) == 1 else None
+
+    def forget_state(self, config: bytes) -> None:
+        """Forget a configuration: it is an image now, whose removal is to be believed."""
+        with self._db.transaction() as db:
+            db.execute("DELETE FROM build_states WHERE config = ?", (config,))
 
     def get(self, key: str) -> Step | None:
         """The step with ``key``, whether its layer is there or not."""
@@ -115,6 +149,8 @@ class StepCache:
         """Forget steps; join the transaction that releases their layers."""
         with self._db.transaction() as db:
             db.executemany("DELETE FROM build_steps WHERE key = ?", [(key,) for key in keys])
+            if not db.execute("SELECT 1 FROM build_steps LIMIT 1").fetchone():
+                db.execute("DELETE FROM build_states")
 
     def explain(self, place: str, facts: Mapping[str, Any]) -> list[str]:
         """Why the step at ``place`` is not cached, compared with the last one made there."""

@@ -58,6 +58,7 @@ class Job:
     find_source: SourceFinder
     images: list[BaseImage] = field(default_factory=list)  # sources of steps: --cache-from
     done: list[tuple[int, str]] = field(default_factory=list)  # (stage, key) of all steps
+    states: dict[str, bytes] = field(default_factory=dict)  # configurations after steps, by id
     used: list[str] = field(default_factory=list)  # keys of steps that were cached
     _locks: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -71,8 +72,8 @@ async def solve(
         try:
             solved = await run.execute()
         finally:
-            if run.job.used:
-                cache.note_uses(run.job.used)
+            if run.job.used or run.job.states:
+                cache.note(run.job.used, run.job.states)
         yield solved
 
 
@@ -146,6 +147,7 @@ class _Build:
         state = self._tasks[self._graph.target].result()
         if self._request.squash:
             state = await squash.squashed(self.job, state)
+        self.job.states.pop(self._current_id(state), None)  # it will be an image anyhow
         self._warn_of_unused_arguments()
         for target in self._request.cache_to:
             await cacheimages.send(self.job, target, self._chain(), state)
@@ -159,6 +161,15 @@ class _Build:
             chain.add(index)
             index = self._graph.nodes[index].base.stage
         return chain
+
+    def _told(self, state: StageState) -> str:
+        """The id of the image so far, which the client may ask for afterwards."""
+        if state.base and not state.changed:
+            return state.base
+        config = state.image_config()
+        image = f"sha256:{hashlib.sha256(config).hexdigest()}"
+        self.job.states[image] = config
+        return image
 
     def _current_id(self, state: StageState) -> str:
         """The id of the image so far; the base's own while nothing was added to it."""
@@ -197,7 +208,7 @@ class _Build:
                 lane.step(self._title(node, ordinal, instruction))
                 place = self._place(node, str(ordinal), instruction, usable)
                 state = await self._located(state, instruction, lane, place)
-                lane.result(self._current_id(state))
+                lane.result(self._told(state))
             if node.stage.index == self._graph.target and self._request.labels:
                 state = await self._final_labels(node, state, lane, usable)
             return state
@@ -278,7 +289,7 @@ class _Build:
         for ordinal, instruction in enumerate(triggers, start=1):
             place = self._place(node, f"trigger {ordinal}", instruction, usable)
             state = await self._located(state, instruction, lane, place)
-            lane.result(self._current_id(state))
+            lane.result(self._told(state))
         return state
 
     async def _final_labels(
@@ -299,7 +310,7 @@ class _Build:
             place = Place(f"{node.stage.name}|label {name}", node.stage.index, 0, usable)
             created_by = imageconfig.history_command(imageconfig.shell_of(state.config), text)
             state = await self.job.step(changed, lane, place, facts, created_by, None)
-            lane.result(self._current_id(state))
+            lane.result(self._told(state))
         return state
 
     # Steps -------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ class Builds:
         self._services = services
         self._backend = BuildEngine(services, images)
         self._builder = Builder(self._backend, db)
+        services.images.restore = self._builder.restore
         self._buildkit: BuildKit | None = None
 
     @property

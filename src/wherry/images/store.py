@@ -6,8 +6,10 @@ store, all else in the state store; each change here is one transaction.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from wherry.errors import InvalidParameter, NotFound
@@ -20,6 +22,7 @@ from wherry.storage.blobs import BlobStore
 from wherry.storage.layers import Layer, LayerStore
 from wherry.storage.statedb import StateDB
 
+_ID_PREFIX = re.compile("[0-9a-f]{12,64}")
 MIGRATIONS = (
     """
     CREATE TABLE images (
@@ -85,6 +88,8 @@ class ImageStore:
         self.layers = layers
         self._configs: dict[str, ImageConfig] = {}
         self._lock = threading.Lock()
+        # Asked for an id ("sha256:" and its beginning) that is not here: makes the image, or not.
+        self.restore: Callable[[str], bool] = lambda _: False
 
     # Finding -----------------------------------------------------------------------------
 
@@ -149,6 +154,15 @@ class ImageStore:
 
         Raises NotFound ("No such image: X:latest") or InvalidParameter as Docker does.
         """
+        try:
+            return self._resolve_id(text)
+        except NotFound:
+            digits = text.removeprefix("sha256:")
+            if _ID_PREFIX.fullmatch(digits) and self.restore(f"sha256:{digits}"):
+                return self._resolve_id(text)
+            raise
+
+    def _resolve_id(self, text: str) -> str:
         if references.is_digest(text) or len(text) == 64:
             digest = text if ":" in text else f"sha256:{text}"
             if self.db.one("SELECT 1 FROM images WHERE id = ?", (digest,)):
