@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import networks
 from .builds import cached, cold
 from .engines import EngineUnderTest
 from .registry import (
@@ -143,6 +144,12 @@ CASES = (
     Case("load of a layer of 10,000 files", "s", 3, 1, load_many_files),
     Case("load of a layer with a 2 GB file", "s", 2, 1, load_large_file),
     Case("the same, growth of memory at its peak", "MB", 1, 1, memory_of_large_file),
+    Case("network: the default bridge adds to a run", "ms", 4, 6, networks.bridge_over_none),
+    Case("network: one with names adds to a run", "ms", 4, 6, networks.own_over_none),
+    Case("network: `create` among a hundred", "ms", 2, 4, networks.network_among_many),
+    Case("network: TCP between containers", "Gbit/s", 3, 1, networks.between_containers),
+    Case("network: TCP by a published port", "Gbit/s", 3, 1, networks.through_published_port),
+    Case("network: TCP by the port on 127.0.0.1", "Gbit/s", 3, 1, networks.over_loopback),
 )
 
 
