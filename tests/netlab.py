@@ -64,15 +64,15 @@ _SERVER = """
 import socket, sys
 protocol, address, port, answer = sys.argv[1:]
 family = socket.AF_INET6 if ":" in address else socket.AF_INET
-kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
-server = socket.socket(family, kind)
+kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
+server = socket.socket(family, kind, 132 if protocol == "sctp" else 0)
 server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 server.bind((address, int(port)))
-if protocol == "tcp":
+if protocol != "udp":
     server.listen(16)
 print(flush=True)
 while True:
-    if protocol == "tcp":
+    if protocol != "udp":
         peer, where = server.accept()
         data = peer.recv(1000)
         peer.sendall(f"{answer} {where[0]}".encode())
@@ -86,8 +86,8 @@ _CLIENT = """
 import socket, sys
 protocol, address, port, wait = sys.argv[1:]
 family = socket.AF_INET6 if ":" in address else socket.AF_INET
-kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
-peer = socket.socket(family, kind)
+kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
+peer = socket.socket(family, kind, 132 if protocol == "sctp" else 0)
 peer.settimeout(float(wait))
 try:
     peer.connect((address, int(port)))

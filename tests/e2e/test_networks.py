@@ -65,6 +65,11 @@ def test_a_taken_port_is_refused_in_docker_s_words(engine: Daemon, web: str) -> 
     engine.docker("rm", "second")
 
 
+def test_the_host_s_network_discards_ports(engine: Daemon) -> None:
+    done = engine.docker("run", "--rm", "--network", "host", "-p", "18080:80", "busybox", "true")
+    assert "Published ports are discarded when using host network mode" in done.stderr
+
+
 def test_ports_and_names_outlive_the_daemon(engine: Daemon, web: str) -> None:
     engine.docker(
         "run", "-d", "--init", "--name", "peer", "--network", "net", "busybox", "sleep", "600"

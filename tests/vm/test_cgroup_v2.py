@@ -23,6 +23,7 @@ CACHE = Path(os.environ.get("WHERRY_CACHE", PROJECT / ".cache"))
 GUEST_TESTS = (
     "tests/vm/guest/test_host.py",
     "tests/vm/guest/test_engine.py",
+    "tests/vm/guest/test_networks.py",
     "tests/integration/runtime/test_limits.py",
     "tests/integration/runtime/test_survival.py",
 )

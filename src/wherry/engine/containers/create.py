@@ -115,6 +115,8 @@ def _complete(
     limits = services.facts.limits
     host = complete_host(host, services.config, limits.cgroup_version)
     host, warnings = check_resources(host, limits)
+    if host.network_mode == "host" and host.port_bindings:
+        warnings.append("Published ports are discarded when using host network mode")
     log_options.validate(host.log_config.type, host.log_config.config or {})
     storage_size(host)
     for link in host.links or ():
