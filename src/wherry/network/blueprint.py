@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from wherry.errors import NotFound
 from wherry.network import links, wiring
 from wherry.network.drivers import Drivers
-from wherry.network.drivers.bridge import MODE4, MODE6, gateway_mode
-from wherry.network.firewall import Publication, RoutedPort
+from wherry.network.drivers.bridge import ICC, MODE4, MODE6, flag, gateway_mode
+from wherry.network.firewall import LinkedPort, Openings, Publication
 from wherry.network.lookup import find_network
 from wherry.network.model import (
     Endpoint,
@@ -75,16 +75,17 @@ class Blueprint:
             raise NotFound(f"network {endpoint.network} not found")
         return network
 
-    def publications(
+    def openings(
         self,
         config: SandboxConfig,
         endpoints: Sequence[Endpoint],
         given: Sequence[PublishedPort],
-    ) -> tuple[frozenset[Publication], frozenset[RoutedPort]]:
-        """What the firewall publishes for a container: by NAT and by its own address."""
+    ) -> Openings:
+        """What the firewall opens for a container."""
+        linked = self._linked_ports(config, endpoints)
         carrier = self.port_carrier(config, endpoints) if given else None
         if carrier is None:
-            return frozenset(), frozenset()
+            return Openings(linked=linked)
         options = self.network(carrier).options
         modes = {4: gateway_mode(options, MODE4), 6: gateway_mode(options, MODE6)}
         by_nat, by_address = set(), set()
@@ -101,7 +102,25 @@ class Blueprint:
                         port.protocol, port.host_address, port.host_port, address, port.port
                     )
                 )
-        return frozenset(by_nat), frozenset(by_address)
+        return Openings(frozenset(by_nat), frozenset(by_address), linked)
+
+    def _linked_ports(
+        self, config: SandboxConfig, endpoints: Sequence[Endpoint]
+    ) -> frozenset[LinkedPort]:
+        """The exposed ports of linked containers, in networks that separate their containers."""
+        own = {
+            one.network: one.ipv4.ip
+            for one in endpoints
+            if config.links and one.ipv4 and not flag(self.network(one).options, ICC, True)
+        }
+        if not own:
+            return frozenset()
+        return frozenset(
+            (own[link.endpoint.network], link.endpoint.ipv4.ip, protocol, port)
+            for link in links.running(self._records, config)
+            if link.endpoint.ipv4 and link.endpoint.network in own
+            for port, protocol in link.config.exposed
+        )
 
     def services(
         self,
@@ -141,20 +160,18 @@ class Blueprint:
             )
         return Services(pid, tuple(doors), view, tuple(named))
 
-    def all_publications(
-        self,
-    ) -> tuple[dict[str, frozenset[Publication]], dict[str, frozenset[RoutedPort]]]:
-        """What all live containers publish, by NAT and by their own addresses."""
-        published, routed = {}, {}
-        for container in {owner for owner, _ in self._records.ports()}:
+    def all_openings(self) -> dict[str, Openings]:
+        """What is open for all containers that hold addresses."""
+        found = {}
+        for container in self._records.containers_with_endpoints():
             config = self._records.sandbox(container)
             if config is None:
                 continue
             given = [port for _, port in self._records.ports(container)]
-            published[container], routed[container] = self.publications(
-                config, self._records.endpoints(container), given
-            )
-        return published, routed
+            openings = self.openings(config, self._records.endpoints(container), given)
+            if openings:
+                found[container] = openings
+        return found
 
     def all_services(self, live: Mapping[str, int]) -> dict[str, Services]:
         """What the porter does for running containers: container id → pid of its init."""

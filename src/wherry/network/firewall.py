@@ -20,7 +20,7 @@ What the rules promise:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Literal, TypeAlias
 
@@ -28,6 +28,7 @@ Address: TypeAlias = IPv4Address | IPv6Address
 Subnet: TypeAlias = IPv4Network | IPv6Network
 Protocol: TypeAlias = Literal["tcp", "udp", "sctp"]
 RoutedPort: TypeAlias = tuple[Address, Protocol, int]
+LinkedPort: TypeAlias = tuple[Address, Address, Protocol, int]  # from, to, and a port there
 GatewayMode: TypeAlias = Literal["nat", "nat-unprotected", "routed", "isolated"]
 
 
@@ -59,13 +60,35 @@ class Publication:
 
 
 @dataclass(frozen=True, slots=True)
+class Openings:
+    """What is open for one container: published by NAT, by its own address, and to it by links."""
+
+    publications: frozenset[Publication] = frozenset()
+    routed: frozenset[RoutedPort] = frozenset()
+    linked: frozenset[LinkedPort] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.publications or self.routed or self.linked)
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """All that the table shall contain, for these IP ``versions``; another version passes."""
 
-    fences: frozenset[Fence] = field(default_factory=frozenset)
-    publications: frozenset[Publication] = field(default_factory=frozenset)
-    routed: frozenset[RoutedPort] = field(default_factory=frozenset)
+    fences: frozenset[Fence] = frozenset()
+    publications: frozenset[Publication] = frozenset()
+    routed: frozenset[RoutedPort] = frozenset()
+    linked: frozenset[LinkedPort] = frozenset()
     versions: frozenset[int] = frozenset({4, 6})
+
+    def changed(self, gone: Openings, come: Openings) -> State:
+        """The state with some openings closed and others made."""
+        return replace(
+            self,
+            publications=self.publications - gone.publications | come.publications,
+            routed=self.routed - gone.routed | come.routed,
+            linked=self.linked - gone.linked | come.linked,
+        )
 
 
 # Name of each set or map: (declaration, meaning for ``explain``).
@@ -85,6 +108,7 @@ _SETS: Mapping[str, tuple[str, str]] = {
     "open6": ("set", "bridges whose containers are reachable by their IPv6 address"),
     "routed4": ("set", "published ports reachable by the container's IPv4 address"),
     "routed6": ("set", "published ports reachable by the container's IPv6 address"),
+    "linked4": ("set", "ports that links open between containers of a network without icc"),
     "any4": ("map", "published on every IPv4 address of the host"),
     "any6": ("map", "published on every IPv6 address of the host"),
     "at4": ("map", "published on one IPv4 address of the host"),
@@ -101,6 +125,7 @@ _TYPES: Mapping[str, str] = {
     "hairpin6": "ipv6_addr . ipv6_addr; flags interval",
     "routed4": "ipv4_addr . inet_proto . inet_service",
     "routed6": "ipv6_addr . inet_proto . inet_service",
+    "linked4": "ipv4_addr . ipv4_addr . inet_proto . inet_service",
     "any4": "inet_proto . inet_service : ipv4_addr . inet_service",
     "any6": "inet_proto . inet_service : ipv6_addr . inet_service",
     "at4": "ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service",
@@ -172,6 +197,7 @@ _CHAINS: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = (
             ("oifname @internal drop", "nothing enters an internal network"),
             ("ct state established,related accept", "answers, and what belongs to them"),
             ("oifname @bridges ct status dnat accept", "came through a published port"),
+            ("ip saddr . ip daddr . meta l4proto . th dport @linked4 accept", "by a link"),
             ("iifname . oifname @trusted accept", "neighbours that may reach containers"),
             ("meta nfproto ipv4 oifname @open4 accept", "network without protection by NAT"),
             ("meta nfproto ipv6 oifname @open6 accept", "network without protection by NAT"),
@@ -222,6 +248,8 @@ def elements(state: State) -> dict[str, frozenset[str]]:
             found[f"at{version}"].add(f"{port.host_address} . {key} : {target}")
     for address, protocol, number in state.routed:
         found[f"routed{address.version}"].add(f"{address} . {protocol} . {number}")
+    for client, server, protocol, number in state.linked:
+        found["linked4"].add(f"{client} . {server} . {protocol} . {number}")
     return {
         name: frozenset() if name[-1] in _missing(state) else frozenset(values)
         for name, values in found.items()
@@ -271,6 +299,7 @@ def _difference(one: State, other: State) -> State:
         one.fences - other.fences,
         one.publications - other.publications,
         one.routed - other.routed,
+        one.linked - other.linked,
         one.versions,
     )
 

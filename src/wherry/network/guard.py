@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from wherry.errors import KernelError, WherryError
 from wherry.network import conntrack, firewall, nft
-from wherry.network.firewall import Fence, Publication, RoutedPort, State
+from wherry.network.firewall import Fence, Openings, State
 
 _log = logging.getLogger(__name__)
 _SETTLE = 0.2  # seconds that a flush and what follows it may take
@@ -28,18 +28,19 @@ class Guard:
         self._writers = nft.Writers()
         self._applied = State(versions=versions)
         self._fences: dict[str, Fence] = {}
-        self._ports: dict[str, frozenset[Publication]] = {}
-        self._routed: dict[str, frozenset[RoutedPort]] = {}
+        self._openings: dict[str, Openings] = {}
         self._watch: nft.Watch | None = None
         self._repair: asyncio.Task[None] | None = None
 
     @property
     def state(self) -> State:
         """What the table shall contain."""
+        opened = self._openings.values()
         return State(
             frozenset(self._fences.values()),
-            frozenset().union(*self._ports.values()),
-            frozenset().union(*self._routed.values()),
+            frozenset().union(*(one.publications for one in opened)),
+            frozenset().union(*(one.routed for one in opened)),
+            frozenset().union(*(one.linked for one in opened)),
             self._versions,
         )
 
@@ -53,54 +54,30 @@ class Guard:
             self._fences[network] = fence
         self._apply(replace(self._applied, fences=frozenset(self._fences.values())))
 
-    def set_container(
-        self,
-        container: str,
-        ports: frozenset[Publication],
-        routed: frozenset[RoutedPort] = frozenset(),
-    ) -> None:
-        """Publish exactly these ports of a container."""
-        old_ports = self._ports.pop(container, frozenset())
-        old_routed = self._routed.pop(container, frozenset())
-        if ports:
-            self._ports[container] = ports
-        if routed:
-            self._routed[container] = routed
-        self._apply(
-            State(
-                self._applied.fences,
-                self._applied.publications - old_ports | ports,
-                self._applied.routed - old_routed | routed,
-                self._versions,
-            )
-        )
+    def set_container(self, container: str, openings: Openings) -> None:
+        """Open exactly this for a container."""
+        old = self._openings.pop(container, Openings())
+        if openings:
+            self._openings[container] = openings
+        self._apply(self._applied.changed(old, openings))
 
-    def publishes(self, container: str) -> bool:
+    def opens(self, container: str) -> bool:
         """Whether there is anything to close for a container."""
-        return container in self._ports or container in self._routed
+        return container in self._openings
 
     def close(self, containers: Iterable[str]) -> None:
-        """Publish nothing of these containers any more, in one transaction.
+        """Open nothing for these containers any more, in one transaction.
 
         The kernel takes some ten milliseconds for a deletion, for one element or many.
         """
         state = self._applied
         for container in containers:
-            ports = self._ports.pop(container, frozenset())
-            routed = self._routed.pop(container, frozenset())
-            state = replace(
-                state, publications=state.publications - ports, routed=state.routed - routed
-            )
+            state = state.changed(self._openings.pop(container, Openings()), Openings())
         self._apply(state)
 
-    def load(
-        self,
-        fences: dict[str, Fence],
-        ports: dict[str, frozenset[Publication]],
-        routed: dict[str, frozenset[RoutedPort]],
-    ) -> None:
+    def load(self, fences: dict[str, Fence], openings: dict[str, Openings]) -> None:
         """Replace the whole table with this state, in one transaction."""
-        self._fences, self._ports, self._routed = fences, ports, routed
+        self._fences, self._openings = fences, openings
         self.restore()
 
     def restore(self) -> None:

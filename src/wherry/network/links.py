@@ -6,8 +6,9 @@ since 2013.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wherry.errors import InvalidParameter
 from wherry.network.model import Endpoint, SandboxConfig
@@ -62,6 +63,15 @@ def resolve(records: Records, config: SandboxConfig) -> list[Linked]:
                 f"Cannot link to a non running container: /{target.name} AS /{config.name}/{alias}"
             )
         found.append(Linked(alias, target, endpoints[0]))
+    return found
+
+
+def running(records: Records, config: SandboxConfig) -> list[Linked]:
+    """Those of the links whose containers still run."""
+    found = []
+    for text in config.links:
+        with contextlib.suppress(InvalidParameter):
+            found += resolve(records, replace(config, links=(text,)))
     return found
 
 

@@ -175,8 +175,8 @@ class Networks:
             for network in self._records.networks()
             if (fence := self._drivers.of(network).fence(network)) is not None
         }
-        published, routed = self._blueprint.all_publications()
-        await self._firewall_worker.run(lambda: self._guard.load(fences, published, routed))
+        openings = self._blueprint.all_openings()
+        await self._firewall_worker.run(lambda: self._guard.load(fences, openings))
 
     async def _make_predefined(self) -> None:
         for name, driver in (("none", "null"), ("host", "host")):

@@ -22,7 +22,7 @@ from wherry.network import allocation, files, links, ports, requests, sockets, v
 from wherry.network.blueprint import Blueprint
 from wherry.network.drivers import Drivers
 from wherry.network.drivers.bridge import HOST_BINDING, HOST_BINDING_NEW
-from wherry.network.firewall import Publication, RoutedPort
+from wherry.network.firewall import Openings
 from wherry.network.guard import Guard
 from wherry.network.kernel import Kernel
 from wherry.network.lookup import find_network
@@ -266,13 +266,13 @@ class Sandboxes:
         listeners: Mapping[str, socket.socket],
     ) -> None:
         routes = wiring.default_routes(attachments)
-        publications, routed = self._blueprint.publications(plan.config, plan.endpoints, plan.ports)
+        openings = self._blueprint.openings(plan.config, plan.endpoints, plan.ports)
         services = self._blueprint.services(plan.config, plan.endpoints, plan.ports, pid)
         # The firewall and the name server's rules take milliseconds: begin with them.
         slow: list[asyncio.Future[None]] = []
         resolver: list[socket.socket] = []
-        if publications or routed:
-            slow.append(asyncio.ensure_future(self._publish(plan.container, publications, routed)))
+        if openings:
+            slow.append(asyncio.ensure_future(self._open(plan.container, openings)))
         if services.view is not None:
             slow.append(asyncio.ensure_future(asyncio.to_thread(_open_resolver, pid, resolver)))
 
@@ -295,15 +295,8 @@ class Sandboxes:
         if not services.is_empty:
             await self._worker.run(serve)
 
-    async def _publish(
-        self,
-        container: str,
-        publications: frozenset[Publication],
-        routed: frozenset[RoutedPort],
-    ) -> None:
-        await self._firewall_worker.run(
-            lambda: self._guard.set_container(container, publications, routed)
-        )
+    async def _open(self, container: str, openings: Openings) -> None:
+        await self._firewall_worker.run(lambda: self._guard.set_container(container, openings))
 
     async def detach(self, container: str) -> None:
         """Release what an ended container had; may be repeated.
@@ -315,7 +308,7 @@ class Sandboxes:
         networks = [self._blueprint.network(endpoint) for endpoint in endpoints]
         self._close_listeners(container)
         # The ports close before others may get them.
-        if self._guard.publishes(container):
+        if self._guard.opens(container):
             await self._closing.do(container)
         if self._porter.serves(container):
             await self._worker.run(lambda: self._porter.forget(container))
@@ -399,10 +392,10 @@ class Sandboxes:
         carrier = self._blueprint.port_carrier(config, endpoints)
         if carrier is not None and not given:
             given = self._give_ports(config, carrier)
-        publications, routed = self._blueprint.publications(config, endpoints, given)
+        openings = self._blueprint.openings(config, endpoints, given)
         services = self._blueprint.services(config, endpoints, given, pid)
         listeners = self._listeners.pop(config.container, {})
-        await self._publish(config.container, publications, routed)
+        await self._open(config.container, openings)
 
         def work(namespace_fd: int) -> None:
             self._porter.set(config.container, services, namespace_fd, listeners)

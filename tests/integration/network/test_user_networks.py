@@ -332,6 +332,31 @@ async def test_without_icc_containers_reach_only_the_outside(
     assert ask(pid2, "udp", "192.0.2.9", 53).startswith("hi ")
 
 
+async def test_a_link_opens_what_is_exposed_without_icc(
+    make_networks: Any, namespaces: Namespaces
+) -> None:
+    networks: Networks = make_networks(icc=False)
+    await networks.start()
+    await networks.reconcile({})
+    containers = Containers(networks, namespaces)
+    server = containers.create("db", config={"ExposedPorts": {"80/tcp": {}}})
+    pid = await containers.start(server)
+    for port in (80, 81):
+        namespaces.serve(pid, "tcp", "0.0.0.0", port)
+    linked, client = await containers.run(Links=["db:store"])
+    _, stranger = await containers.run()
+    address = containers.address(server)
+    assert ask(client, "tcp", address, 80) == f"hi {containers.address(linked)}"
+    assert ask(client, "tcp", address, 81, 0.3).startswith("error")
+    assert ask(stranger, "tcp", address, 80, 0.3).startswith("error")
+    await networks._load_firewall()  # as after a restart
+    assert ask(client, "tcp", address, 80).startswith("hi ")
+    await networks.detach(linked)
+    assert ask(client, "tcp", address, 80, 0.3).startswith("error")
+    await networks.reconcile({})
+    await networks.close()
+
+
 async def test_host_binding_option_limits_published_ports(
     networks: Networks, containers: Containers
 ) -> None:

@@ -163,6 +163,11 @@ class BridgeDriver:
         write_sysctl(
             f"ipv6/conf/{name}/disable_ipv6", "0" if network.ipv6 else "1", missing_ok=True
         )
+        if not flag(network.options, ICC, True):
+            # Its isolated ports do not hear each other's ARP. The host answers, so that what a
+            # link opens is routed through the firewall (RFC 3069).
+            write_sysctl(f"ipv4/conf/{name}/proxy_arp_pvlan", "1", missing_ok=True)
+            write_sysctl(f"ipv4/conf/{name}/send_redirects", "0", missing_ok=True)
         requests = [netlink.set_link(link.index, name, up=True)]
         for version, key in ((4, MODE4), (6, MODE6)):
             gateway = network.gateway(version)
