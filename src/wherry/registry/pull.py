@@ -195,7 +195,7 @@ class Puller:
                         await work  # the unpacking failed: its reason counts
             meter.say("Download complete")
             meter.at("Extracting", descriptor.size, descriptor.size)
-            await pipe.finish()
+            pipe.finish()
         except asyncio.CancelledError:
             await _stop(pipe, work, Unavailable("the pull was cancelled"))
             raise
@@ -220,10 +220,8 @@ class Puller:
 
 async def _stop(pipe: Pipe, work: asyncio.Task[None], error: Exception) -> None:
     """End the unpacking thread and wait for it: it must not write after the failure is told."""
-    stopping = asyncio.create_task(pipe.fail(error))
+    pipe.fail(error)
     await asyncio.gather(work, return_exceptions=True)
-    pipe.close()
-    await stopping
 
 
 def _in_known_words(error: WherryError, reference: Reference, known_account: bool) -> WherryError:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import queue
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from wherry.errors import InvalidParameter
+from wherry.storage.archive.channel import Budget, Channel
 from wherry.storage.blobs import split_digest
 from wherry.storage.statedb import StateDB
 
@@ -18,8 +18,7 @@ Emit = Callable[[Mapping[str, Any]], None]
 """Takes messages in the form of the API's progress streams; may be called from any thread."""
 
 PARTIAL_LIFETIME_SECONDS = 7 * 86400
-_PIECE_BYTES = 1 << 18
-_PIECES_AHEAD = 8
+_WAITING_BYTES = 4 << 20
 _PROGRESS_SECONDS = 0.1
 
 MIGRATIONS = (
@@ -106,57 +105,40 @@ class Pipe:
     """
 
     def __init__(self) -> None:
-        self._pieces: queue.Queue[bytes | Exception] = queue.Queue(_PIECES_AHEAD)
-        self._waiting = bytearray()
-        self._left = b""
-        self._closed = False
+        self._channel = Channel(Budget(_WAITING_BYTES))
+        self._loop = asyncio.get_running_loop()
+        self._room = asyncio.Event()
+        self._room.set()
 
     async def put(self, data: bytes) -> None:
         """Add bytes; waits while the reader is behind."""
-        self._waiting += data
-        if len(self._waiting) >= _PIECE_BYTES:
-            await self._flush()
+        await self._room.wait()
+        self._channel.write(data)
+        if self._channel.full:
+            # First clear, then look again: the reader does it the other way round, so that one
+            # of both sees what the other did.
+            self._room.clear()
+            if not self._channel.full:
+                self._room.set()
 
-    async def _flush(self) -> None:
-        piece, self._waiting = bytes(self._waiting), bytearray()
-        if piece:
-            await self._hand_over(piece)
-
-    async def _hand_over(self, item: bytes | Exception) -> None:
-        while not self._closed:
-            try:
-                self._pieces.put_nowait(item)
-                return
-            except queue.Full:
-                await asyncio.sleep(0.002)
-
-    async def finish(self) -> None:
+    def finish(self) -> None:
         """All bytes were given and found right."""
-        await self._flush()
-        await self._hand_over(b"")
+        self._channel.finish()
 
-    async def fail(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
         """The rest will not come."""
-        await self._hand_over(error)
+        self._channel.finish(error)
 
     def close(self) -> None:
         """The reader has gone: what is still given is dropped."""
-        self._closed = True
+        self._channel.abandon()
+        self._loop.call_soon_threadsafe(self._room.set)
 
     def read(self, size: int = -1, /) -> bytes:
         """The next bytes, at most ``size``; for the reading thread."""
-        if not self._left:
-            item = self._pieces.get()
-            if isinstance(item, Exception) or not item:
-                self._pieces.put(item)  # a later read meets the end again
-                if isinstance(item, Exception):
-                    raise item
-                return b""
-            self._left = item
-        if size < 0 or size >= len(self._left):
-            data, self._left = self._left, b""
-        else:
-            data, self._left = self._left[:size], self._left[size:]
+        data = self._channel.read(size)
+        if not self._room.is_set() and not self._channel.full:
+            self._loop.call_soon_threadsafe(self._room.set)
         return data
 
 

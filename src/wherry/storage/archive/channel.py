@@ -29,12 +29,15 @@ class Channel:
         self._failure: Exception | None = None
         self._abandoned = False
 
+    @property
+    def full(self) -> bool:
+        """Whether the next `write` waits."""
+        return not self._abandoned and self._budget.waiting >= self._budget.limit
+
     def write(self, data: bytes) -> bool:
         """Add a piece, waiting for room; False when the reader has gone."""
         with self._budget.changed:
-            self._budget.changed.wait_for(
-                lambda: self._abandoned or self._budget.waiting < self._budget.limit
-            )
+            self._budget.changed.wait_for(lambda: not self.full)
             if self._abandoned:
                 return False
             self._pieces.append(data)
