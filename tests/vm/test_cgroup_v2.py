@@ -24,6 +24,7 @@ GUEST_TESTS = (
     "tests/vm/guest/test_host.py",
     "tests/vm/guest/test_engine.py",
     "tests/vm/guest/test_networks.py",
+    "tests/vm/guest/test_storage.py",
     "tests/integration/runtime/test_limits.py",
     "tests/integration/runtime/test_survival.py",
 )

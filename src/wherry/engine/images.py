@@ -93,10 +93,17 @@ class Images:
         self._publish("tag", image_id, target.familiar)
 
     async def remove(
-        self, name: str, *, force: bool = False, noprune: bool = False
+        self,
+        name: str,
+        *,
+        force: bool = False,
+        noprune: bool = False,
+        platforms: Sequence[str] = (),
     ) -> builtins.list[View]:
-        """Remove a name, and the image when it was the last."""
-        image = self._store.resolve(name)
+        """Remove a name, and the image when it was the last; it must be for the one platform."""
+        if len(platforms) > 1:
+            raise InvalidParameter("multiple platforms are not supported")
+        image = self._resolve(name, platforms[0] if platforms else None)
         records = await asyncio.to_thread(
             lambda: removal.remove(
                 self._store, name, self._users_of(), force=force, prune=not noprune
@@ -135,10 +142,20 @@ class Images:
 
     # Archives
 
-    async def load(self, archive: AsyncIterator[bytes], *, quiet: bool = True, emit: Emit) -> None:
+    async def load(
+        self,
+        archive: AsyncIterator[bytes],
+        *,
+        quiet: bool = True,
+        platform: str | None = None,
+        emit: Emit,
+    ) -> None:
         """``docker load``: progress and result go to ``emit``, from a thread."""
         reader = ThreadReader(archive)
-        images = await asyncio.to_thread(lambda: load.load(self._store, reader, emit, quiet=quiet))
+        wanted = parse_platform(platform) if platform else None
+        images = await asyncio.to_thread(
+            lambda: load.load(self._store, reader, emit, quiet=quiet, platform=wanted)
+        )
         for image in images:
             self._publish("load", image.id, image.id)
 
@@ -245,6 +262,8 @@ class Images:
             emit({"status": f"The push refers to repository [{parsed.name}]"})
             raise NotFound(f"An image does not exist locally with the tag: {parsed.familiar_name}")
         for target in targets:
+            if platform:
+                self._resolve(target.familiar, platform)  # the one we have must be that one
             await self._registries.push(target, emit, auth=auth)
             self._publish("push", target.familiar, target.familiar_name)
 

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from wherry.errors import InvalidParameter
+from wherry.errors import InvalidParameter, NotFound
 from wherry.images import config as configs
 from wherry.images import manifest as manifests
 from wherry.images import reference as references
@@ -45,16 +45,21 @@ def load(
 ) -> list[Image]:
     """Load all images of an archive; ``progress`` gets what ``docker load`` prints.
 
-    Raises InvalidParameter for an archive that is damaged or no image archive.
+    With ``platform`` only the images for it. Raises InvalidParameter for an archive that is damaged
+    or no image archive, and NotFound when it has nothing for the platform.
     """
     with (
         store.layers.lease() as protect,
         Incoming(store.layers, protect, None if quiet else progress) as archive,
     ):
         archive.read(stream)
-        return [
-            _load_image(store, archive, image, progress) for image in _images(archive, platform)
-        ]
+        found = list(_images(archive, platform))
+        if platform is not None:
+            chosen = [image for image in found if _is_for(archive, image, platform)]
+            if found and not chosen:
+                raise NotFound(f"the archive has no image for platform {platform}")
+            found = chosen
+        return [_load_image(store, archive, image, progress) for image in found]
 
 
 def _images(archive: Incoming, platform: Platform | None) -> list[_Found]:
@@ -132,6 +137,14 @@ def _annotated(descriptor: Descriptor) -> tuple[Reference, ...]:
         return (references.parse(name).tagged(),)
     except InvalidParameter:
         return ()
+
+
+def _is_for(archive: Incoming, found: _Found, platform: Platform) -> bool:
+    config = archive.data(found.config)
+    if config is None:
+        return True  # loading it will tell what is missing
+    parsed = configs.parse(config)
+    return platform.accepts(Platform(parsed.os, parsed.architecture, parsed.variant))
 
 
 def _load_image(store: ImageStore, archive: Incoming, found: _Found, progress: Progress) -> Image:

@@ -70,7 +70,12 @@ def this_platform() -> Platform:
 
 
 def parse_platform(value: str) -> Platform:
-    """``os[/arch[/variant]]`` or an architecture alone. Raises InvalidParameter."""
+    """``os[/arch[/variant]]``, an architecture alone, or the JSON form that the API uses from 1.48.
+
+    Raises InvalidParameter.
+    """
+    if value.startswith("{"):
+        return _json_platform(value)
     parts = value.lower().split("/")
     for part in parts:
         if not _COMPONENT.fullmatch(part):
@@ -86,6 +91,14 @@ def parse_platform(value: str) -> Platform:
             return Platform(parts[0], here.architecture, here.variant)
         parts = ["linux", parts[0]]
     return Platform(parts[0], _ALIASES.get(parts[1], parts[1]), parts[2] if len(parts) > 2 else "")
+
+
+def _json_platform(value: str) -> Platform:
+    raw = parse_object(value.encode(), "platform")
+    fields = (text(raw, "os"), text(raw, "architecture"), text(raw, "variant"))
+    if not fields[0] or not fields[1]:
+        raise InvalidParameter(f"invalid platform {value!r}: os and architecture must be given")
+    return Platform(*fields)
 
 
 @dataclass(frozen=True, slots=True)

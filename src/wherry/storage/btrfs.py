@@ -11,17 +11,22 @@ import fcntl
 import hashlib
 import os
 import struct
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 
-from wherry.errors import Conflict, InvalidParameter, KernelError
+from wherry.errors import Conflict, KernelError
 from wherry.linux import mountinfo
 from wherry.storage.driver import remove_tree
+from wherry.storage.sizes import parse_size
 from wherry.storage.vfs import VfsDriver, copy_tree
 
 _SNAPSHOT_CREATE = 0x50009401
 _SUBVOLUME_CREATE = 0x5000940E
 _SNAPSHOT_DESTROY = 0x5000940F
+_QUOTA_CONTROL = 0xC0109428
+_GROUP_LIMIT = 0x8030942B
+_ENABLE = 1
+_EXCLUSIVE = 2
 _ARGUMENTS = struct.Struct("q4088s")
 
 
@@ -29,6 +34,14 @@ class BtrfsDriver(VfsDriver):
     """Roots as subvolumes of btrfs."""
 
     name = "btrfs"
+    options = frozenset({"btrfs.size"})
+
+    def __init__(
+        self, directory: str, layer_path: Callable[[str], str], options: Mapping[str, str]
+    ) -> None:
+        super().__init__(directory, layer_path, options)
+        text = options.get("btrfs.size")
+        self._size = parse_size(text) if text else None
 
     @classmethod
     def unusable(cls, directory: str) -> str:
@@ -42,8 +55,7 @@ class BtrfsDriver(VfsDriver):
 
     def create(self, container: str, layers: Sequence[str], size: int | None = None) -> None:
         """See the base class."""
-        if size is not None:
-            raise InvalidParameter("storage option size: the btrfs driver does not limit sizes yet")
+        size = size or self._size
         final = os.path.join(self._directory, container)
         if os.path.exists(final):
             raise Conflict(f"container {container} already has a root file system")
@@ -52,7 +64,10 @@ class BtrfsDriver(VfsDriver):
         self._drop(temporary)
         try:
             os.mkdir(temporary, 0o700)
-            _snapshot(base, os.path.join(temporary, "root"))
+            root = os.path.join(temporary, "root")
+            _snapshot(base, root)
+            if size is not None:
+                _limit(root, size)
             os.rename(temporary, final)
         except OSError as error:
             self._drop(temporary)
@@ -126,6 +141,18 @@ def _snapshot(source: str, path: str) -> None:
     descriptor = os.open(source, os.O_RDONLY | os.O_DIRECTORY)
     try:
         _call(_SNAPSHOT_CREATE, *os.path.split(path), source=descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _limit(path: str, size: int) -> None:
+    """Let a subvolume hold at most ``size`` bytes that are not shared with its base."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(FileExistsError):  # quotas are on already
+            fcntl.ioctl(descriptor, _QUOTA_CONTROL, bytearray(struct.pack("QQ", _ENABLE, 0)))
+        limits = struct.pack("6Q", 0, _EXCLUSIVE, 0, size, 0, 0)
+        fcntl.ioctl(descriptor, _GROUP_LIMIT, limits)
     finally:
         os.close(descriptor)
 

@@ -44,13 +44,17 @@ class StorageDriver(ABC):
     name: str
     shown: str = ""
     """The name that clients see, where Docker has another one for the same thing."""
+    options: frozenset[str] = frozenset()
+    """The keys of ``--storage-opt`` that the driver takes."""
 
     def __init__(
         self, directory: str, layer_path: Callable[[str], str], options: Mapping[str, str]
     ) -> None:
         self._directory = directory
         self._layer_path = layer_path
-        self._options = options
+        for name in options:
+            if name not in self.options:
+                raise InvalidParameter(f"{self.shown or self.name}: unknown option {name}")
         os.makedirs(directory, mode=0o700, exist_ok=True)
 
     @classmethod

@@ -26,6 +26,7 @@ class FuseOverlayfsDriver(OverlayDriver):
 
     name = "fuse-overlayfs"
     shown = name
+    options = frozenset()
     marks = frozenset({".wh..wh..opq", ".wh..opq"})
 
     @classmethod

@@ -8,15 +8,20 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
-from wherry.errors import Conflict, KernelError, NotFound
-from wherry.linux import mountinfo, mounts
+from wherry.errors import Conflict, InvalidParameter, KernelError, NotFound
+from wherry.linux import mountinfo, mounts, quota
 from wherry.linux.root import OverlayRoot, Root
 from wherry.storage import merged
 from wherry.storage.archive.writer import tar_tree
 from wherry.storage.driver import Change, StorageDriver, disk_usage, remove_tree
+from wherry.storage.sizes import parse_size
+
+_FIRST_PROJECT = 0x57000000
+"""Projects from here on are taken for containers: far from those that people number by hand."""
 
 
 class OverlayDriver(StorageDriver):
@@ -26,6 +31,17 @@ class OverlayDriver(StorageDriver):
     shown = "overlay2"
     marks: frozenset[str] = frozenset()
     """Names that the implementation puts into upper directories for itself."""
+    options = frozenset({"overlay2.size", "overlay.size", "overlay2.override_kernel_check"})
+
+    def __init__(
+        self, directory: str, layer_path: Callable[[str], str], options: Mapping[str, str]
+    ) -> None:
+        super().__init__(directory, layer_path, options)
+        text = options.get("overlay2.size") or options.get("overlay.size")
+        self._size = parse_size(text) if text else None
+        self._projects = threading.Lock()
+        if self._size is not None:
+            self._need_quotas()
 
     @classmethod
     def unusable(cls, directory: str) -> str:
@@ -58,18 +74,19 @@ class OverlayDriver(StorageDriver):
 
     def create(self, container: str, layers: Sequence[str], size: int | None = None) -> None:
         """See the base class."""
+        size = size or self._size
         if size is not None:
-            raise Conflict(
-                f"storage option size={size}: the overlay driver cannot limit a directory's size"
-                f" on {_file_system(self._directory)}"
-            )
+            self._need_quotas()
         final, temporary = self._path(container), self._path("." + container)
         if os.path.exists(final):
             raise Conflict(f"container {container} already has a root file system")
         remove_tree(temporary)
         upper = os.path.join(temporary, "upper")
         try:
-            os.makedirs(upper, mode=0o755)
+            os.mkdir(temporary, 0o700)
+            if size is not None:
+                self._limit(temporary, size)
+            os.mkdir(upper, 0o755)
             os.mkdir(os.path.join(temporary, "work"), 0o700)
             os.mkdir(os.path.join(temporary, "merged"), 0o700)
             if layers:  # the mount shows the upper directory's owner and mode as the root's
@@ -80,6 +97,26 @@ class OverlayDriver(StorageDriver):
         except OSError as error:
             remove_tree(temporary)
             raise KernelError("create root of container", final, error.errno or 5) from error
+
+    def _need_quotas(self) -> None:
+        if not quota.enforced(self._directory):
+            raise InvalidParameter(
+                "--storage-opt is supported only for overlay over xfs or ext4 with the 'prjquota'"
+                f" mount option; {self._directory} lies on {_file_system(self._directory)} without"
+            )
+
+    def _limit(self, home: str, size: int) -> None:
+        """Give the empty directory ``home`` a project of its own with a limit.
+
+        Work and upper directory share it: files cannot be renamed between projects.
+        """
+        with self._projects:
+            project = _FIRST_PROJECT
+            taken = {quota.project_of(self._path(name)) for name in os.listdir(self._directory)}
+            while project in taken or quota.usage(home, project) != (0, 0):
+                project += 1
+            quota.assign(home, project)
+            quota.limit(home, project, size)
 
     def root(self, container: str, layers: Sequence[str]) -> Root:
         """See the base class."""
@@ -135,11 +172,16 @@ class OverlayDriver(StorageDriver):
                         mounts.unmount(os.path.join(final, name), mounts.MNT_DETACH)
             remove_tree(temporary)
             os.rename(final, temporary)
-        remove_tree(temporary)
+        if os.path.isdir(temporary):
+            project = quota.project_of(temporary)
+            remove_tree(temporary)
+            if project >= _FIRST_PROJECT:
+                quota.limit(self._directory, project, 0)
 
     def take_upper(self, container: str) -> str | None:
-        """See the base class."""
-        return self._path(container, "upper")
+        """See the base class. None for a limited one: its files would stay in the project."""
+        upper = self._path(container, "upper")
+        return None if quota.project_of(upper) >= _FIRST_PROJECT else upper
 
     def graph_data(self, container: str, layers: Sequence[str]) -> dict[str, str]:
         """The pairs of Docker's overlay2."""

@@ -135,6 +135,47 @@ def copy_tree(stack: Sequence[str], target: str) -> None:
         os.utime(copy, ns=(found.st_atime_ns, found.st_mtime_ns))
 
 
+def apply_layer(layer: str, target: str) -> None:
+    """Change the tree ``target``, which has what lies below, into what ``layer`` makes of it."""
+    _apply(layer, target, {})
+
+
+def _apply(layer: str, target: str, links: dict[tuple[int, int], str]) -> None:
+    with os.scandir(layer) as entries:
+        for entry in entries:
+            found = entry.stat(follow_symlinks=False)
+            copy = os.path.join(target, entry.name)
+            key = (found.st_dev, found.st_ino)
+            if stat.S_ISDIR(found.st_mode):
+                if merged.is_opaque(entry.path) or not _is_directory(copy):
+                    _clear(copy)
+                    os.mkdir(copy)
+                _apply(entry.path, copy, links)
+                continue
+            _clear(copy)
+            if merged.is_whiteout(found):
+                continue
+            if found.st_nlink > 1 and key in links:
+                os.link(links[key], copy, follow_symlinks=False)
+                continue
+            links[key] = copy
+            _copy_file(entry.path, copy, found)
+            _copy_metadata(entry.path, copy)
+    _copy_metadata(layer, target)
+
+
+def _is_directory(path: str) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)
+
+
+def _clear(path: str) -> None:
+    if _is_directory(path):
+        remove_tree(path)
+    else:
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+
+
 def _copy_file(source: str, copy: str, found: os.stat_result) -> None:
     if stat.S_ISLNK(found.st_mode):
         os.symlink(os.readlink(source), copy)

@@ -29,6 +29,7 @@ from wherry.images.config import dump
 from wherry.images.import_ import import_image
 from wherry.images.listing import list_images
 from wherry.images.load import load
+from wherry.images.manifest import parse_platform
 from wherry.images.reference import parse
 from wherry.images.remove import User, prune_images, remove
 from wherry.images.save import save
@@ -273,6 +274,15 @@ def test_a_layer_named_by_sha512(store: ImageStore) -> None:
     [image], _ = loaded(store, tar + END)
     assert image.layers == (diff_id,)
     assert b"".join(store.layers.tar(diff_id)) == BASE
+
+
+def test_only_the_images_of_a_platform_are_loaded(store: ImageStore) -> None:
+    data = image_archive(BASE, names=("app",))
+    with pytest.raises(NotFound, match="linux/arm64"):
+        load(store, io.BytesIO(data), lambda _: None, platform=parse_platform("linux/arm64"))
+    assert store.all() == []
+    wanted = parse_platform('{"os":"linux","architecture":"amd64"}')
+    assert len(load(store, io.BytesIO(data), lambda _: None, platform=wanted)) == 1
 
 
 def test_a_known_layer_is_passed_over(store: ImageStore) -> None:

@@ -93,7 +93,10 @@ async def remove(call: Call) -> web.StreamResponse:
     """Remove a name, and the image when it was the last."""
     return reply(
         await call.engine.images.remove(
-            call.name, force=call.flag("force"), noprune=call.flag("noprune")
+            call.name,
+            force=call.flag("force"),
+            noprune=call.flag("noprune"),
+            platforms=call.texts("platforms"),
         )
     )
 
@@ -142,7 +145,12 @@ async def load(call: Call) -> web.StreamResponse:
     """Take the images of an archive in; clients look for what went wrong in the stream."""
 
     async def work(emit: Emit) -> None:
-        await call.engine.images.load(call.body(), quiet=call.flag("quiet", True), emit=emit)
+        await call.engine.images.load(
+            call.body(),
+            quiet=call.flag("quiet", True),
+            platform=call.optional("platform"),
+            emit=emit,
+        )
 
     return await stream_progress(call, work, fails_by_status=False)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -33,8 +32,7 @@ from wherry.images.store import Image
 from wherry.network import requests
 from wherry.network.links import parse_link
 from wherry.runtime.logdrivers import options as log_options
-
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
+from wherry.storage.sizes import parse_size
 
 
 async def create(
@@ -137,12 +135,7 @@ def storage_size(host: HostConfig) -> int | None:
         if name != "size":
             raise InvalidParameter(f"Unknown option: {name}")
     text = (host.storage_opt or {}).get("size")
-    if text is None:
-        return None
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise InvalidParameter(f"invalid size: '{text}'")
-    return int(float(match[1]) * 1024 ** " kmgt".index(match[2].lower() or " "))
+    return None if text is None else parse_size(text)
 
 
 def _range(services: Services, host: HostConfig) -> int | None:
