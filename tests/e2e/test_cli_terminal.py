@@ -99,3 +99,10 @@ def test_stats_are_drawn_again_and_again_until_ctrl_c(daemon: Daemon) -> None:
     terminal.type("\x03")
     terminal.exit_code()
     daemon.wherry("rm", "-f", "st")
+
+
+def test_a_check_of_the_store_shows_how_far_it_is(daemon: Daemon) -> None:
+    terminal = on_terminal(daemon, "system", "check")
+    terminal.expect("store: Verifying")
+    terminal.expect("No problems")
+    assert terminal.exit_code() == 0

@@ -7,6 +7,7 @@ from typing import Any
 
 from wherry.engine.containers.services import Services
 from wherry.images import check, compare, tags
+from wherry.registry.transfer import Emit, Meter
 
 View = dict[str, Any]
 
@@ -59,6 +60,11 @@ class Audit:
         self._services.events.publish("image", "tag", image.id, {"name": name})
         return {"Id": image.id}
 
-    async def check(self) -> View:
-        """Verify every blob, layer, image and name."""
-        return (await asyncio.to_thread(check.check, self._store)).view()
+    async def check(self, emit: Emit = lambda _: None) -> View:
+        """Verify every blob, layer, image and name; ``emit`` hears how far it is."""
+        meter = Meter(emit, "store")
+
+        def tell(done: int, total: int) -> None:
+            meter.at("Verifying", done, total)
+
+        return (await asyncio.to_thread(check.check, self._store, tell)).view()

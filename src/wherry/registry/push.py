@@ -28,7 +28,7 @@ from wherry.registry.failures import push_denied
 from wherry.registry.hosts import RegistryOptions
 from wherry.registry.repository import Repository
 from wherry.registry.session import open_sessions
-from wherry.registry.transfer import Emit, LayerBlob, LayerBlobs, Meter
+from wherry.registry.transfer import PUSH_PREFIX, Emit, LayerBlob, LayerBlobs, Meter
 from wherry.registry.upload import upload
 
 DEFAULT_PARALLEL_LAYERS = 5
@@ -119,7 +119,7 @@ class Pusher:
             elif await _mount(repository, blob):
                 meter.say(f"Mounted from {blob.path}")
                 return self._noted(blob, reference)
-        with tempfile.NamedTemporaryFile(dir=self.folder, prefix="push-") as file:
+        with tempfile.NamedTemporaryFile(dir=self.folder, prefix=PUSH_PREFIX) as file:
             digest, size = await asyncio.to_thread(self._compress, diff_id, file.name)
             answer = await upload(
                 repository,

@@ -70,6 +70,10 @@ class LayerBlobs:
         return [LayerBlob(**dict(row)) for row in rows]
 
 
+PUSH_PREFIX = "push-"
+"""Names of layers that were compressed for a push; they end with it, or at the next start."""
+
+
 class Partials:
     """Partial downloads: files named after digests, kept for a week so that pulls go on."""
 
@@ -79,7 +83,7 @@ class Partials:
         os.makedirs(folder, mode=0o700, exist_ok=True)
         oldest = time.time() - PARTIAL_LIFETIME_SECONDS
         for entry in os.scandir(folder):
-            if entry.stat().st_mtime < oldest:
+            if entry.stat().st_mtime < oldest or entry.name.startswith(PUSH_PREFIX):
                 os.unlink(entry.path)
 
     def path(self, digest: str) -> str:

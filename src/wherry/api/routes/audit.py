@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from wherry.api.call import Call
+from wherry.api.progress import Emit, stream_progress
 from wherry.api.replies import reply
 from wherry.api.router import Route
 
@@ -33,8 +34,14 @@ async def rollback(call: Call) -> web.StreamResponse:
 
 
 async def check(call: Call) -> web.StreamResponse:
-    """``wherry system check``."""
-    return reply(await call.engine.audit.check())
+    """``wherry system check``; with ``progress`` a stream that ends with the report."""
+    if not call.flag("progress"):
+        return reply(await call.engine.audit.check())
+
+    async def work(emit: Emit) -> None:
+        emit({"aux": await call.engine.audit.check(emit)})
+
+    return await stream_progress(call, work)
 
 
 ROUTES = (

@@ -6,15 +6,18 @@ from ..command import Command, none
 from ..flags import Flag
 from ..gotemplate.functions import to_json
 from ..kinds import BOOL
+from ..progress import draw
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ..flags import Options
     from ..session import Session
 
 
 def _check(session: Session, options: Options, arguments: list[str]) -> int:
-    report = session.client.call("GET", "/wherry/check")
+    report = _report(session, progress=session.stdout_is_terminal and not options["json"])
     problems = report["Problems"]
     if options["json"]:
         session.say(to_json(report))
@@ -29,6 +32,19 @@ def _check(session: Session, options: Options, arguments: list[str]) -> int:
         session.say(f"{problem['Kind']} {problem['Object']}: {problem['Message']}")
     session.say(f"{len(problems)} problems" if problems else "No problems")
     return 1 if problems else 0
+
+
+def _report(session: Session, *, progress: bool) -> dict[str, Any]:
+    """The engine's report; on a terminal with a bar while it is made."""
+    if not progress:
+        answer: dict[str, Any] = session.client.call("GET", "/wherry/check")
+        return answer
+    found: list[dict[str, Any]] = []
+    draw(
+        session.client.stream("GET", "/wherry/check", query={"progress": True}),
+        on_aux=found.append,
+    )
+    return found[0]
 
 
 CHECK = Command(
