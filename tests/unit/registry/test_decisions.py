@@ -117,3 +117,20 @@ def test_pauses_grow_and_a_registry_s_wish_counts() -> None:
     assert pause(20) <= 10
     assert pause(0, "7") == 7
     assert pause(0, "100000") == 60
+
+
+@pytest.mark.parametrize(
+    ("wish", "least", "most"),
+    [
+        ("0", 0, 0),
+        ("7", 7, 7),
+        ("3600", 60, 60),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 0),
+        ("Wed, 21 Oct 2099 07:28:00 GMT", 60, 60),
+        ("soon", 0.125, 0.25),
+        ("-5", 0.125, 0.25),
+        (None, 0.125, 0.25),
+    ],
+)
+def test_a_registry_may_say_how_long_to_wait(wish: str | None, least: float, most: float) -> None:
+    assert least <= pause(0, wish) <= most

@@ -1,0 +1,29 @@
+"""Platforms as people and clients write them."""
+
+import pytest
+
+from wherry.errors import InvalidParameter
+from wherry.images.manifest import Platform, parse_platform
+
+
+@pytest.mark.parametrize(
+    ("text", "platform"),
+    [
+        ("linux/amd64", Platform("linux", "amd64")),
+        ("linux/arm/v7", Platform("linux", "arm", "v7")),
+        ("arm64", Platform("linux", "arm64")),
+        ("Linux/x86_64", Platform("linux", "amd64")),
+        ('{"os":"linux","architecture":"arm64"}', Platform("linux", "arm64")),
+        ('{"os":"linux","architecture":"arm","variant":"v6"}', Platform("linux", "arm", "v6")),
+    ],
+)
+def test_platforms(text: str, platform: Platform) -> None:
+    assert parse_platform(text) == platform
+
+
+@pytest.mark.parametrize(
+    "text", ["", "/", "a/b/c/d", "linux//v7", "{", "{}", '{"os":"linux"}', '{"os":1}', "[]/x/y/z"]
+)
+def test_no_platforms(text: str) -> None:
+    with pytest.raises(InvalidParameter):
+        parse_platform(text)
