@@ -65,7 +65,9 @@ class Containers:
 class Images:
     """Answers what is asked of progress streams."""
 
-    async def load(self, archive: AsyncIterator[bytes], *, quiet: bool, emit: Any) -> None:
+    async def load(
+        self, archive: AsyncIterator[bytes], *, quiet: bool, platform: str | None, emit: Any
+    ) -> None:
         size = 0
         async for chunk in archive:
             size += len(chunk)
