@@ -483,3 +483,18 @@ def test_ids_of_steps_are_images_for_who_asks(engine: Daemon) -> None:
     assert engine.docker("inspect", "-f", "{{.Config.Env}}", step).stdout.count("remembered")
     engine.docker("rmi", step)
     assert "No such image" in engine.docker("inspect", "--type=image", step, check=False).stderr
+
+
+def test_stages_are_mounted_to_be_read_and_copied_to_be_written(engine: Daemon) -> None:
+    dockerfile = """FROM busybox AS first
+RUN mkdir /c && echo one > /c/f && chown 7:8 /c/f
+FROM busybox
+RUN --mount=from=first,source=/c,target=/m ls -ln /m | tail -n1 && echo no > /m/f || echo refused
+RUN --mount=from=first,source=/c,target=/m,rw echo two > /m/f && cat /m/f
+RUN --mount=from=first,source=/c/f,target=/one cat /one
+RUN --mount=from=first,source=/,target=/all cat /all/c/f
+"""
+    text = built(engine, dockerfile, "--no-cache")
+    assert re.search(r"-rw-r--r--\s+1 7\s+8\s+4 .* f\n", text)
+    assert "Read-only file system\nrefused\n" in text
+    assert re.findall(r"^(one|two)$", text, re.MULTILINE) == ["two", "one", "one"]

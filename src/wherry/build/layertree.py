@@ -81,6 +81,11 @@ class LayerTree:
                 self._digests[path] = content_digest(file)
         return self._digests[path]
 
+    def plain_path(self, path: str) -> str | None:
+        """Where all of ``path`` lies as it is, when a single layer holds it; else None."""
+        stack = self._stack(path)
+        return stack[0] if stack and len(stack) == 1 else None
+
     def host_path(self, path: str) -> str:
         """Where the topmost file at ``path`` lies. Raises TreeError when there is none."""
         stack = self._stack(path)

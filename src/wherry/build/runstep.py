@@ -21,6 +21,7 @@ from wherry.build.errors import SyntaxProblem, quoted
 from wherry.build.instructions import Mount, Run
 from wherry.build.instructions.run import SCRIPT_DIRECTORY
 from wherry.build.job import Job, Made, Place, layers_digest
+from wherry.build.layertree import LayerTree
 from wherry.build.progress import Lane
 from wherry.build.state import StageState
 from wherry.build.trees import Kind, Tree, entry_digest, normalise, resolve, walk
@@ -71,10 +72,12 @@ async def run_step(
     prefix = [f"|{len(arguments)}", *(f"{k}={v}" for k, v in sorted(arguments.items()))]
     created_by = " ".join([*(prefix if arguments else ()), *command])
 
+    privileged = instruction.security == "insecure"
+
     async def make() -> Made:
         async with AsyncExitStack() as stack:
             host_mounts = [
-                await _host_mount(job, mount, tree, stack)
+                await _host_mount(job, mount, tree, stack, privileged=privileged)
                 for mount, tree in zip(mounts, sources, strict=True)
             ]
             if script := instruction.script:
@@ -93,7 +96,7 @@ async def run_step(
                 working_directory=state.config.get("WorkingDir") or "/",
                 user=state.config.get("User") or "",
                 network=_network(job, instruction),
-                privileged=instruction.security == "insecure",
+                privileged=privileged,
                 mounts=tuple(mount for mount in host_mounts if mount),
                 resources=job.request.resources,
                 clamp=job.clamp,
@@ -168,7 +171,7 @@ def _content_digest(tree: Tree, source: str) -> str:
 
 
 async def _host_mount(
-    job: Job, mount: Mount, tree: Tree | None, stack: AsyncExitStack
+    job: Job, mount: Mount, tree: Tree | None, stack: AsyncExitStack, *, privileged: bool
 ) -> RunMount | None:
     match mount.type:
         case "tmpfs":
@@ -186,15 +189,24 @@ async def _host_mount(
         case "ssh":
             return await _agent(job, mount, stack)
     assert tree is not None
-    return await _bind(job, mount, tree, stack)
+    # A privileged command could make a mount writable.
+    shared = mount.readonly and not privileged
+    return await _bind(job, mount, tree, stack, shared=shared)
 
 
-async def _bind(job: Job, mount: Mount, tree: Tree, stack: AsyncExitStack) -> RunMount:
-    """Real files for a bind; they are a copy, so that writes to them are lost afterwards."""
+async def _bind(
+    job: Job, mount: Mount, tree: Tree, stack: AsyncExitStack, *, shared: bool
+) -> RunMount:
+    """Real files for a bind: a copy, so that writes to them are lost afterwards.
+
+    With ``shared`` those of a stage are mounted where they are, when one layer holds them.
+    """
     root = resolve(tree, normalise(mount.source))
     entry = tree.entry(root) if root is not None else None
     if root is None or entry is None:
         raise SyntaxProblem(f"bind mount {mount.target}: {mount.source or '/'} not found")
+    if shared and isinstance(tree, LayerTree) and (path := tree.plain_path(root)):
+        return RunMount(mount.target, path, readonly=True)
     directory = _scratch(job, stack)
     if entry.is_directory:
         await asyncio.to_thread(unpack, tree, root, directory)

@@ -71,3 +71,13 @@ def test_the_same_plan_gives_the_same_bytes() -> None:
 
     assert stream() == stream()
     assert len(stream()) % 512 == 0
+
+
+def test_what_one_layer_holds_alone_can_be_used_where_it_lies(
+    stack: LayerTree, tmp_path: Path
+) -> None:
+    assert stack.plain_path("d/inner") == str(tmp_path / "base" / "d" / "inner")
+    assert stack.plain_path("hidden") == str(tmp_path / "upper" / "hidden")
+    assert stack.plain_path("d/new") == str(tmp_path / "upper" / "d" / "new")
+    for path in ("", "d", "d/gone", "nothing"):  # merged, removed, never there
+        assert stack.plain_path(path) is None
