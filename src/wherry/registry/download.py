@@ -11,11 +11,11 @@ import hashlib
 import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from io import FileIO
 
 import aiohttp
 
-from wherry.errors import InvalidParameter, Unavailable
+from wherry.errors import InvalidParameter, KernelError, Unavailable
 from wherry.registry.repository import Repository
 from wherry.registry.session import pause
 
@@ -49,7 +49,7 @@ async def download(
     held = 0
     # Appending keeps what an earlier attempt left. Nothing is synced: after a power cut the digest
     # tells whether the file is still what it was.
-    with open(partial, "a+b") as file:
+    with open(partial, "a+b", buffering=0) as file:
         file.seek(0)
         while piece := await asyncio.to_thread(file.read, _PIECE):
             digest.update(piece)
@@ -77,7 +77,7 @@ def _problem(wanted: Wanted, size: int, digest: str) -> str:
 
 
 async def _rest(
-    repository: Repository, wanted: Wanted, file: BinaryIO, held: int
+    repository: Repository, wanted: Wanted, file: FileIO, held: int
 ) -> AsyncIterator[bytes]:
     failures = 0
     while held < wanted.size:
@@ -90,14 +90,13 @@ async def _rest(
                     continue
                 # One byte more than promised is enough to know that the registry is wrong.
                 fresh = fresh[: wanted.size - held + 1]
-                file.write(fresh)
+                _append(file, fresh)
                 held += len(fresh)
                 yield fresh
                 if held > wanted.size:
                     return
         except (aiohttp.ClientError, TimeoutError, ConnectionError, Unavailable) as error:
             failure = str(error) or type(error).__name__
-        file.flush()
         failures = failures + 1 if held == before else 0
         if held < wanted.size and failures:
             if failures >= ATTEMPTS_WITHOUT_PROGRESS:
@@ -107,6 +106,15 @@ async def _rest(
                     f" {wanted.size}: {reason}"
                 )
             await asyncio.sleep(pause(failures))
+
+
+def _append(file: FileIO, data: bytes) -> None:
+    view = memoryview(data)
+    try:
+        while view:
+            view = view[file.write(view) :]
+    except OSError as error:
+        raise KernelError("write download", str(file.name), error.errno or 5) from error
 
 
 def _fresh(offset: int, data: bytes, held: int) -> bytes:

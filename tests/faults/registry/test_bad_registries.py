@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 from tests.registries import Fault, Seen, docker_registry, faulty_registry
 
-from wherry.errors import InvalidParameter, Unavailable, WherryError
+from wherry.errors import InvalidParameter, KernelError, Unavailable, WherryError
 from wherry.images import reference as references
 from wherry.images.check import check
 from wherry.images.import_ import import_image
@@ -262,3 +263,32 @@ async def test_a_registry_that_lies_about_the_manifest_it_took(host: Host, regis
         noise_image(host.store, f"{address}/liar:1")
         with pytest.raises(InvalidParameter, match="digest"):
             await host.push(f"{address}/liar:1")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """An ext4 of 8 MB, which holds the compressed layer or the extracted one, not both."""
+    disk, target = tmp_path / "disk", tmp_path / "small"
+    target.mkdir()
+    with disk.open("wb") as file:
+        file.truncate(8 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-F", "-m", "0", "-O", "^has_journal", disk], check=True)
+    subprocess.run(["mount", "-o", "loop", disk, target], check=True)
+    yield target
+    subprocess.run(["umount", "--lazy", target], check=True)
+
+
+async def test_a_pull_onto_a_full_disk(small_disk: Path, registry: str, noise: str) -> None:
+    """Full at different points of the work: it fails with the reason, and later goes on."""
+    host = Host(small_disk / "host")
+    filler = small_disk / "filler"
+    free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
+    for left in (100_000, SIZE // 2, SIZE + 100_000, SIZE * 3 // 2):
+        filler.write_bytes(bytes(free - left))
+        with pytest.raises(KernelError, match="ENOSPC"):
+            await host.pull(f"{registry}/noise:1")
+        host.verify()
+    filler.unlink()
+    assert await host.pull(f"{registry}/noise:1") == noise
+    host.verify()
+    host.db.close()
