@@ -16,6 +16,7 @@ from wherry.engine.registries import Registries
 from wherry.engine.usage import disk_usage
 from wherry.linux import cgroups, probe
 from wherry.runtime.logdrivers.options import DRIVER_OPTIONS
+from wherry.storage.driver import status_of
 
 View = dict[str, Any]
 
@@ -52,7 +53,7 @@ class System:
             - sum(statuses.count(one) for one in ("running", "restarting", "paused")),
             images=len(services.images.all()),
             storage_driver=DRIVER_NAMES.get(driver.name, driver.name),
-            storage_status=driver.status(),
+            storage_status=status_of(driver, config.storage_driver),
             volume_drivers=services.volumes.drivers(),
             network_drivers=services.networks.drivers(),
             log_drivers=sorted(DRIVER_OPTIONS),

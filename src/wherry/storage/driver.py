@@ -131,6 +131,14 @@ def find_driver(name: str) -> type[StorageDriver]:
     )
 
 
+def status_of(driver: StorageDriver, asked: str) -> list[tuple[str, str]]:
+    """The pairs that ``info`` shows; they say so when another driver answers for the one asked."""
+    pairs = driver.status()
+    if asked == "aufs":
+        pairs.append(("AUFS", f"answered by {driver.name}: the kernel never took AUFS"))
+    return pairs
+
+
 def choose_driver(directory: str, name: str | None) -> type[StorageDriver]:
     """The driver asked for, or the first that works in ``directory``.
 

@@ -11,6 +11,7 @@ import pytest
 
 from wherry.errors import InvalidParameter
 from wherry.storage.archive.writer import END, tar_file
+from wherry.storage.driver import status_of
 from wherry.storage.layers import LayerStore
 from wherry.storage.statedb import StateDB
 
@@ -68,4 +69,13 @@ def test_unknown_options_are_refused(btrfs: Path, tmp_path: Path, driver: str, o
     db = StateDB(str(tmp_path / "state.db"))
     with pytest.raises(InvalidParameter, match=f"unknown option {option}"):
         LayerStore(db, str(btrfs), driver, {option: "1"})
+    db.close()
+
+
+def test_aufs_is_answered_by_overlay(tmp_path: Path) -> None:
+    db = StateDB(str(tmp_path / "state.db"))
+    driver = LayerStore(db, str(tmp_path), "aufs").driver
+    assert driver.name == "overlay"
+    assert ("AUFS", "answered by overlay: the kernel never took AUFS") in status_of(driver, "aufs")
+    assert "AUFS" not in dict(status_of(driver, "overlay2"))
     db.close()
