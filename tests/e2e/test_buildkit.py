@@ -120,7 +120,7 @@ def test_progress_is_told_by_vertex(engine: Daemon) -> None:
         ("FROM busybox\nRUNN x", "dockerfile parse error on line 2: unknown instruction: RUNN (did you mean RUN?)"),
         ("FROM busybox\nCOPY nope /", "nope"),
         ("FROM busybox\nRUN --mount=type=secret,id=none,required=true true", "secret none: not found"),
-        ("FROM busybox\nRUN --mount=type=ssh,required=true true", "no SSH key default was forwarded"),
+        ("FROM busybox\nRUN --mount=type=ssh,required=true true", 'no SSH key "default" forwarded from the client'),
         ("FROM busybox\nRUN --network=host true", "network.host is not allowed"),
     ],
 )  # fmt: skip
@@ -143,7 +143,7 @@ def test_secrets_and_agents_of_the_session(engine: Daemon, tmp_path: Path) -> No
             "FROM debian\n"
             "RUN --mount=type=secret,id=word cat /run/secrets/word; stat -c %a /run/secrets/word\n"
             "RUN --mount=type=secret,id=word,env=WORD echo $WORD | rev\n"
-            """RUN --mount=type=ssh perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new($ENV{SSH_AUTH_SOCK}) or die $!; syswrite($s, pack("NC", 1, 11)); while (sysread($s, $c, 4096)) { $b .= $c; last if $b =~ /wherry-\\w+/ } print "$&\\n"'\n"""
+            """RUN --mount=type=ssh perl -MIO::Socket::UNIX -e 'alarm 60; $s = IO::Socket::UNIX->new($ENV{SSH_AUTH_SOCK}) or die $!; syswrite($s, pack("NC", 1, 11)); while (sysread($s, $c, 4096)) { $b .= $c; if ($b =~ /(wherry-\\w+)/) { print "$1\\n"; last } }'\n"""
             "RUN ls -A /run\n",
             *("--no-cache", "-t", "bk-secret"),
             *("--secret", f"id=word,src={tmp_path}/secret", "--ssh", "default"),
