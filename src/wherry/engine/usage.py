@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Collection
 from typing import Any
 
-from wherry.engine.containers import views
+from wherry.engine.containers import furnish, views
 from wherry.engine.containers.services import Services
 from wherry.images import listing
 
@@ -44,7 +44,7 @@ def _containers(services: Services) -> list[dict[str, Any]]:
     rows = []
     for container in services:
         record = container.record
-        written = services.layers.driver.usage(record.id)
+        written = furnish.written(services.layers.driver, record.id)
         below = sum(services.layers.get(layer).size for layer in record.layers)
         row = views.row_view(services, container)
         rows.append({**row, "SizeRw": written, "SizeRootFs": written + below})

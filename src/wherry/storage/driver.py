@@ -83,8 +83,10 @@ class StorageDriver(ABC):
         """What the container changed, by path; parents come before their children."""
 
     @abstractmethod
-    def diff(self, container: str, layers: Sequence[str]) -> Iterator[bytes]:
-        """The same as a layer's tar stream."""
+    def diff(
+        self, container: str, layers: Sequence[str], without: Collection[str] = ()
+    ) -> Iterator[bytes]:
+        """The same as a layer's tar stream; ``without`` are absolute paths that are left out."""
 
     @abstractmethod
     def usage(self, container: str) -> int:

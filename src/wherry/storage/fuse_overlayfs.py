@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from wherry.errors import KernelError, Unavailable
@@ -76,10 +76,16 @@ class FuseOverlayfsDriver(OverlayDriver):
         self._unmount(container)
         super().remove(container)
 
-    def diff(self, container: str, layers: Sequence[str]) -> Iterator[bytes]:
+    def diff(
+        self, container: str, layers: Sequence[str], without: Collection[str] = ()
+    ) -> Iterator[bytes]:
         """See the base class. Its mark of opaque directories is that of layer archives."""
-        upper = self.parts(container, layers).upper
-        return tar_tree(upper, whiteouts=True, chosen=lambda path: not path.endswith(b"/.wh..opq"))
+        barred = {os.fsencode(path[1:]) for path in without}
+
+        def chosen(path: bytes) -> bool:
+            return path not in barred and not path.endswith(b"/.wh..opq")
+
+        return tar_tree(self.parts(container, layers).upper, whiteouts=True, chosen=chosen)
 
     def take_upper(self, container: str) -> str | None:
         """None: the upper directory has marks that other drivers do not know."""

@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -228,15 +228,17 @@ class LayerStore:
         *,
         keep: bool = True,
         protect: Callable[[str], None] | None = None,
+        without: Collection[str] = (),
     ) -> Layer:
         """Make a layer of what a container changed; ``protect`` as in `add`.
 
+        ``without`` are absolute paths that are left out, when the container is kept.
         With ``keep=False`` the container's writable directory itself becomes the layer, without
         copying, and its root is gone.
         """
         upper = None if keep else self.driver.take_upper(container)
         if upper is None:
-            layer = self.add(self.driver.diff(container, layers), protect=protect)
+            layer = self.add(self.driver.diff(container, layers, without), protect=protect)
             if not keep:
                 self.remove_root(container)
             return layer

@@ -9,7 +9,7 @@ import os
 import stat
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
 from wherry.errors import Conflict, InvalidParameter, KernelError, NotFound
@@ -154,9 +154,13 @@ class OverlayDriver(StorageDriver):
         root = self.parts(container, layers)
         yield from _changes(root.upper, root.lowers, "/", self.marks)
 
-    def diff(self, container: str, layers: Sequence[str]) -> Iterator[bytes]:
+    def diff(
+        self, container: str, layers: Sequence[str], without: Collection[str] = ()
+    ) -> Iterator[bytes]:
         """See the base class."""
-        return tar_tree(self.parts(container, layers).upper, whiteouts=True)
+        barred = {os.fsencode(path[1:]) for path in without}
+        upper = self.parts(container, layers).upper
+        return tar_tree(upper, whiteouts=True, chosen=lambda path: path not in barred)
 
     def usage(self, container: str) -> int:
         """See the base class."""

@@ -11,7 +11,7 @@ import fcntl
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from wherry.errors import Conflict, InvalidParameter, KernelError, NotFound
@@ -81,12 +81,16 @@ class VfsDriver(StorageDriver):
         """See the base class."""
         yield from _changes(self.root(container, layers).path, self._stack(layers), "/")
 
-    def diff(self, container: str, layers: Sequence[str]) -> Iterator[bytes]:
+    def diff(
+        self, container: str, layers: Sequence[str], without: Collection[str] = ()
+    ) -> Iterator[bytes]:
         """See the base class."""
         root = self.root(container, layers).path
         chosen: set[bytes] = set()
         removed: dict[bytes, set[bytes]] = {}
         for change in self.changes(container, layers):
+            if change.path in without:
+                continue
             path = os.fsencode(change.path[1:])
             if change.kind == "D":
                 parent, name = os.path.split(path)

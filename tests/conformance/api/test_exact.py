@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import json
+import tarfile
 import time
 from contextlib import closing
 from typing import Any
@@ -9,7 +12,7 @@ from unittest.mock import ANY
 
 import docker
 import pytest
-from tests.conformance.api.http import ask, container
+from tests.conformance.api.http import ask, container, demultiplex
 from tests.daemon import Daemon
 
 JSON = {"Content-Type": "application/json"}
@@ -286,3 +289,24 @@ def test_a_directory_on_a_file_is_explained(engine: Daemon, bind: str, network: 
         state = ask(engine, "GET", f"/containers/{container_id}/json").data["State"]
         assert (state["Status"], state["ExitCode"]) == ("created", 127)
         assert state["Error"] == answer.message
+
+
+def test_containers_can_tell_that_they_are_containers(engine: Daemon) -> None:
+    script = "ls -a /.dockerenv; readlink /etc/mtab; id -G"
+    with container(engine, "sh", "-c", script) as container_id:
+        path = f"/containers/{container_id}"
+        assert ask(engine, "POST", f"{path}/wait").data["StatusCode"] == 0
+        output = b"".join(
+            data for _, data in demultiplex(ask(engine, "GET", f"{path}/logs", stdout="1").body)
+        )
+        assert output == b"/.dockerenv\n/proc/mounts\n0\n"
+        assert ask(engine, "GET", f"{path}/changes").data is None
+        assert ask(engine, "GET", f"{path}/json", size="1").data["SizeRw"] == 0
+        image = ask(engine, "POST", "/commit", container=container_id).data["Id"]
+    archive = ask(engine, "GET", f"/images/{image}/get").body
+    ask(engine, "DELETE", f"/images/{image}")
+    with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
+        last = json.load(opened.extractfile("manifest.json"))[0]["Layers"][-1]  # type: ignore[arg-type]
+        layer = opened.extractfile(last).read()  # type: ignore[union-attr]
+    with tarfile.open(fileobj=io.BytesIO(layer)) as opened:
+        assert opened.getnames() in ([], ["etc"])

@@ -18,6 +18,7 @@ from wherry.engine.containers import (
     create,
     end,
     files,
+    furnish,
     links,
     listing,
     remove,
@@ -242,7 +243,7 @@ class Containers:
         services, record = self._services, container.record
 
         def measure() -> View:
-            written = services.layers.driver.usage(record.id)
+            written = furnish.written(services.layers.driver, record.id)
             below = sum(services.layers.get(layer).size for layer in record.layers)
             return {"SizeRw": written, "SizeRootFs": written + below}
 

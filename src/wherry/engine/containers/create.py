@@ -22,6 +22,7 @@ from wherry.engine.config.merge import complete_host, merge_image
 from wherry.engine.config.mountpoints import MountPoint, check_duplicates, clean, requested
 from wherry.engine.containers import namespaces, runtimes, volumes
 from wherry.engine.containers.container import Container
+from wherry.engine.containers.furnish import furnish
 from wherry.engine.containers.record import Record, command_line
 from wherry.engine.containers.services import Services
 from wherry.engine.containers.state import State
@@ -260,4 +261,11 @@ def _make_root(services: Services, record: Record, directory: str) -> None:
     # Programs look for /.dockerenv to know where they are.
     mark = os.open(f"{directory}/dockerenv", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o755)
     os.close(mark)
-    services.layers.create_root(record.id, record.layers, storage_size(record.host))
+    layers, driver = services.layers, services.layers.driver
+    layers.create_root(record.id, record.layers, storage_size(record.host))
+    upper = driver.take_upper(record.id)
+    if upper is not None:
+        furnish(upper, [layers.path(layer) for layer in reversed(record.layers)])
+        return
+    with driver.mounted(record.id, record.layers) as root:
+        furnish(root, ())

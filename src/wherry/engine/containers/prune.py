@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Any
 
-from wherry.engine.containers import remove
+from wherry.engine.containers import furnish, remove
 from wherry.engine.containers.services import Services
 from wherry.engine.filters import Filters
 from wherry.engine.timestamps import parse_moment
@@ -27,7 +27,7 @@ async def prune(services: Services, filters: Filters) -> dict[str, Any]:
             continue
         if not filters.pairs("label", labels) or not filters.no_pairs("label!", labels):
             continue
-        size = await asyncio.to_thread(services.layers.driver.usage, record.id)
+        size = await asyncio.to_thread(furnish.written, services.layers.driver, record.id)
         try:
             await remove.remove(services, container, force=False, volumes=False)
         except Conflict:

@@ -17,6 +17,7 @@ from wherry.engine.config.container import ContainerConfig
 from wherry.engine.config.merge import merge_image
 from wherry.engine.containers import inside, stop
 from wherry.engine.containers.container import Container
+from wherry.engine.containers.furnish import OURS
 from wherry.engine.containers.services import Services
 from wherry.errors import NotFound
 from wherry.images import config as configs
@@ -29,9 +30,6 @@ from wherry.storage.driver import Change
 
 _CHUNK = 1 << 18
 _KINDS = {"C": 0, "A": 1, "D": 2}
-_OURS = frozenset(
-    {"/.dockerenv", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/console"}
-)
 
 
 async def changes(services: Services, container: Container) -> list[dict[str, Any]] | None:
@@ -48,13 +46,13 @@ async def changes(services: Services, container: Container) -> list[dict[str, An
 
 
 def without_ours(found: Sequence[Change]) -> list[Change]:
-    """``found`` without the files that the engine mounts on, and what changed only by them."""
-    paths = [change.path for change in found if change.path not in _OURS]
-    folders = {os.path.dirname(change.path) for change in found if change.path in _OURS}
+    """``found`` without what the engine has put there, and what changed only by them."""
+    paths = [change.path for change in found if change.path not in OURS]
+    folders = {os.path.dirname(change.path) for change in found if change.path in OURS}
     return [
         change
         for change in found
-        if change.path not in _OURS
+        if change.path not in OURS
         and not (
             change.path in folders
             and change.kind == "C"
@@ -144,7 +142,7 @@ def _commit(
     created = views.timestamp(time.time())
     history = list(base.config.raw.get("history") or ()) if base else []
     with services.layers.lease() as protect:
-        layer = services.layers.commit(record.id, record.layers, protect=protect)
+        layer = services.layers.commit(record.id, record.layers, protect=protect, without=OURS)
         faults.point("commit.layer")
         history.append(
             {

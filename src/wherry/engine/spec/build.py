@@ -96,7 +96,7 @@ def process(given: SpecInput) -> dict[str, Any]:
     return {
         "terminal": config.tty,
         "consoleSize": {"height": rows, "width": columns},
-        "user": {"username": config.user, "groupAdd": list(host.group_add or ())},
+        "user": {"username": config.user or "0", "groupAdd": list(host.group_add or ())},
         "args": list(given.args),
         "env": environment(config, given.linked_environment),
         "cwd": config.working_dir or "/",
