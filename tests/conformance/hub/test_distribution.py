@@ -455,6 +455,67 @@ async def test_referrers(client: Client) -> None:
         assert [entry["digest"] for entry in body["manifests"]] == [one]
 
 
+async def test_referrers_outlive_their_subject_and_go_when_deleted(client: Client) -> None:
+    subject_bytes, subject = await push_image(client, "subject")
+    _, referrer = await push_image(client, "sbom", subject=descriptor(subject_bytes, MANIFEST))
+
+    async def referrers() -> list[str]:
+        async with client.get(f"{REPO}/referrers/{subject}") as answer:
+            assert answer.status == 200
+            body = await answer.json(content_type=INDEX)
+        return [entry["digest"] for entry in body["manifests"]]
+
+    async with client.delete(f"{REPO}/manifests/{subject}") as answer:
+        assert answer.status == 202
+    assert await referrers() == [referrer]
+    async with client.delete(f"{REPO}/manifests/{referrer}") as answer:
+        assert answer.status == 202
+    assert await referrers() == []
+
+
+async def test_an_index_can_refer_to_a_subject(client: Client) -> None:
+    subject_bytes, subject = await push_image(client, "subject")
+    index = json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": INDEX,
+            "manifests": [],
+            "artifactType": "application/list",
+            "subject": descriptor(subject_bytes, MANIFEST),
+        }
+    ).encode()
+    async with client.put(
+        f"{REPO}/manifests/{digest_of(index)}", data=index, headers={"Content-Type": INDEX}
+    ) as answer:
+        assert answer.status == 201
+        assert answer.headers["OCI-Subject"] == subject
+    async with client.get(f"{REPO}/referrers/{subject}") as answer:
+        (entry,) = (await answer.json(content_type=INDEX))["manifests"]
+    assert (entry["mediaType"], entry["artifactType"]) == (INDEX, "application/list")
+
+
+async def test_a_chunk_sent_twice_is_out_of_order(client: Client) -> None:
+    async with client.post(f"{REPO}/blobs/uploads/") as answer:
+        location = answer.headers["Location"]
+    for status in (202, 416):
+        headers = {"Content-Range": "0-3", "Content-Type": "application/octet-stream"}
+        async with client.patch(location, data=b"four", headers=headers) as answer:
+            assert answer.status == status
+            location = answer.headers["Location"]
+            assert answer.headers["Range"] == "0-3"
+
+
+async def test_a_put_without_digest_is_refused_and_the_upload_stays(client: Client) -> None:
+    async with client.post(f"{REPO}/blobs/uploads/") as answer:
+        location = answer.headers["Location"]
+    async with client.put(location, data=b"content") as answer:
+        assert answer.status == 400
+        assert await error_code(answer) == "DIGEST_INVALID"
+    digest = digest_of(b"content")
+    async with client.put(location, params={"digest": digest}, data=b"content") as answer:
+        assert answer.status == 201
+
+
 async def test_put_with_subject_names_it_even_when_it_is_missing(client: Client) -> None:
     missing = descriptor(b"missing", MANIFEST)
     config = b"{}"

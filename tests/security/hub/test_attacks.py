@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import os
+import re
 import socket
 import time
 from typing import Any
@@ -101,6 +102,23 @@ async def test_tokens_are_good_for_their_repository_only(world: World) -> None:
     token = await world.token("owner", "repository:acme/secret:pull")
     upload = "/v2/acme/secret/blobs/uploads/"
     assert await status(world, upload, f"Bearer {token}", method="POST") == 401
+
+
+async def test_the_token_of_a_pushs_first_question_is_good_for_all_of_it(world: World) -> None:
+    """Clients such as oras keep the token that they got for the first HEAD."""
+    blob = f"/v2/acme/fresh/blobs/sha256:{'0' * 64}"
+    async with aiohttp.ClientSession() as session:
+        async with session.get(world.url(blob)) as answer:
+            assert 'scope="repository:acme/fresh:pull"' in answer.headers["WWW-Authenticate"]
+        async with session.head(world.url(blob)) as answer:
+            assert answer.status == 401
+            scope = re.search(r'scope="([^"]*)"', answer.headers["WWW-Authenticate"])
+        assert scope is not None
+        for name, statuses in (("owner", {202}), ("outsider", {401, 403})):
+            bearer = {"Authorization": f"Bearer {await world.token(name, scope[1])}"}
+            url = world.url("/v2/acme/fresh/blobs/uploads/")
+            async with session.post(url, headers=bearer) as answer:
+                assert answer.status in statuses
 
 
 async def test_keys_rotate_and_old_tokens_stay_good_a_while(world: World) -> None:

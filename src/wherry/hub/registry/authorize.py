@@ -101,7 +101,9 @@ def _refusal(request: web.Request, name: str, action: str, found: Look) -> Regis
     needed = ACTION_ROLES[action]
     has_role = found.role >= needed or (found.creatable and action == "push")
     if actor.anonymous and not actor.admin:
-        return challenge(request, name, action)
+        # Who asks whether a blob is there is about to push; some clients keep their first token.
+        looks = request.method == "HEAD" and "digest" in request.match_info
+        return challenge(request, name, "push" if looks else action)
     if has_role and actor.scopes is not None:
         return challenge(request, name, action, error="insufficient_scope")
     if action == "pull" or (found.role < Role.READ and action == "delete"):
