@@ -187,9 +187,13 @@ def test_the_tutorial_happens_as_it_is_written(world: World) -> None:
     assert {step.machine for step in steps if isinstance(step, Step)} == {
         *("hub", "brice", "you", "qa", "production"),
     }
+    images = set()
     for step in steps:
         if isinstance(step, Form):
             world.send(step)
             continue
         printed, written = world.run(step), "\n".join(step.printed)
         assert agrees(written, printed), f"{step.machine}$ {step.command}\n{printed}"
+        if ".Id" in step.command:
+            images.add(printed)
+    assert len(images) == 1, "production runs something else than what QA tested"
