@@ -25,6 +25,7 @@ GUEST_TESTS = (
     "tests/vm/guest/test_engine.py",
     "tests/vm/guest/test_networks.py",
     "tests/vm/guest/test_storage.py",
+    "tests/vm/guest/test_volumes.py",
     "tests/integration/runtime/test_limits.py",
     "tests/integration/runtime/test_survival.py",
 )

@@ -69,8 +69,6 @@ def check(options: Mapping[str, str]) -> None:
     for key in options:
         if key not in _KNOWN:
             raise InvalidParameter(f'invalid option: "{key}"')
-    if "size" in options:
-        raise InvalidParameter("quota size requested but no quota support")
     wanted = [key for key in ("type", "device", "o") if options.get(key)]
     if not wanted:
         return

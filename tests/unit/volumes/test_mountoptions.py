@@ -42,7 +42,6 @@ def test_nfs_addresses_are_resolved() -> None:
         ({"foo": "bar"}, 'invalid option: "foo"'),
         ({"type": "tmpfs"}, 'missing required option: "device"'),
         ({"device": "/dev/x"}, 'missing required option: "type"'),
-        ({"size": "1g"}, "quota size requested but no quota support"),
     ],
 )
 def test_bad_options_are_refused(options: dict[str, str], message: str) -> None:

@@ -67,6 +67,16 @@ def test_create_again_returns_the_same(volumes: Volumes) -> None:
             InvalidParameter,
             'create ok: invalid option: "a"',
         ),
+        (
+            {"Name": "ok", "DriverOpts": {"size": "big"}},
+            InvalidParameter,
+            "create ok: invalid size: 'big'",
+        ),
+        (
+            {"Name": "ok", "DriverOpts": {"size": "1g"}},
+            InvalidParameter,
+            "create ok: quota size requested but no quota support",
+        ),
     ],
 )
 def test_refused_volumes_leave_nothing(

@@ -8,16 +8,19 @@ import os
 import re
 import shutil
 import socket
+import threading
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from wherry.errors import InvalidParameter, KernelError
-from wherry.linux import mountinfo, mounts
+from wherry.linux import mountinfo, mounts, quota
+from wherry.storage.sizes import parse_size
 from wherry.volumes import mountoptions
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _DATA = "_data"
 _ASIDE = ".removed-"
+_FIRST_PROJECT = 0x57480000  # far from those that administrators choose
 
 
 class LocalDriver:
@@ -28,6 +31,7 @@ class LocalDriver:
 
     def __init__(self, root: str) -> None:
         self._root = root
+        self._projects = threading.Lock()
         os.makedirs(root, mode=0o701, exist_ok=True)
 
     def check(self, name: str, options: Mapping[str, str]) -> None:
@@ -44,8 +48,14 @@ class LocalDriver:
             )
         try:
             mountoptions.check(options)
+            if options.get("size") and parse_size(options["size"]):
+                self._need_quotas()
         except InvalidParameter as error:
             raise InvalidParameter(f"create {name}: {error}") from None
+
+    def _need_quotas(self) -> None:
+        if not quota.enforced(self._root):
+            raise InvalidParameter("quota size requested but no quota support")
 
     def create(self, name: str, options: Mapping[str, str]) -> None:
         folder = os.path.join(self._root, name)
@@ -55,8 +65,26 @@ class LocalDriver:
             os.chmod(self.path(name), 0o755)
         except FileExistsError:
             pass
+        if options.get("size"):
+            self._limit(self.path(name), parse_size(options["size"]))
         for path in (folder, self._root):
             _sync(path)
+
+    def _limit(self, path: str, size: int) -> None:
+        """Count an empty folder to a project of its own, which may hold ``size`` bytes."""
+        with self._projects:
+            project = quota.project_of(path)
+            if project < _FIRST_PROJECT:
+                project = _FIRST_PROJECT
+                taken = {quota.project_of(self.path(name)) for name in self._names()}
+                while project in taken or quota.usage(path, project) != (0, 0):
+                    project += 1
+                quota.assign(path, project)
+            quota.limit(path, project, size)
+
+    def _names(self) -> list[str]:
+        """Volumes whose folder is there."""
+        return [name for name in os.listdir(self._root) if os.path.isdir(self.path(name))]
 
     def remove(self, name: str, options: Mapping[str, str]) -> None:
         self.unmount(name, options)
@@ -64,7 +92,17 @@ class LocalDriver:
             os.rename(os.path.join(self._root, name), self._aside(name))
 
     def purge(self, name: str) -> None:
-        shutil.rmtree(self._aside(name), ignore_errors=True)
+        self._purge(self._aside(name))
+
+    def _purge(self, folder: str) -> None:
+        """Delete the folder of a removed volume, and the limit that it had."""
+        project = 0
+        with contextlib.suppress(OSError):
+            project = quota.project_of(os.path.join(folder, _DATA))
+        shutil.rmtree(folder, ignore_errors=True)
+        if project >= _FIRST_PROJECT:
+            with contextlib.suppress(KernelError):
+                quota.limit(self._root, project, 0)
 
     def recover(self, known: Collection[str]) -> None:
         kept = {self._aside(name): os.path.join(self._root, name) for name in known}
@@ -74,7 +112,7 @@ class LocalDriver:
             if entry.path in kept and not os.path.exists(kept[entry.path]):
                 os.rename(entry.path, kept[entry.path])
             else:
-                shutil.rmtree(entry.path, ignore_errors=True)
+                self._purge(entry.path)
 
     def _aside(self, name: str) -> str:
         return os.path.join(self._root, _ASIDE + hashlib.sha256(name.encode()).hexdigest()[:32])
