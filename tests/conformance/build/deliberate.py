@@ -53,6 +53,7 @@ DIFFERENCES: dict[str, str] = {
     "ignore-lone-exclamation": _CLIENT,
     "comments-and-blanks": "an empty continuation line is a finding of `build --check`, not a text in every build",
     "run-continued-comment": "an empty continuation line is a finding of `build --check`, not a text in every build",
+    "run-user": "a directory that was there keeps its time while it holds the same names",
     "copy-into-existing": "a directory that was there keeps its time: the layer is the same at any time",
     "copy-through-link-file": "a directory that was there keeps its time: the layer is the same at any time",
     "ignore-child-exception": "directories that lead to an exception keep their mode and time",
