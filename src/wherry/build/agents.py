@@ -7,11 +7,14 @@ a socket of its own, and each connection to it is passed on by this process.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 
 from wherry.build.request import Agents
 
+Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 _CHUNK = 1 << 16
 
 
@@ -22,15 +25,15 @@ def agents_at(sockets: Mapping[str, str]) -> Agents:
         agent = sockets.get(name)
         if agent is None:
             return False
-        await resources.enter_async_context(_forwarded(agent, path))
+        await resources.enter_async_context(served(path, partial(_pass_on, agent)))
         return True
 
     return forward
 
 
 @asynccontextmanager
-async def _forwarded(agent: str, path: str) -> AsyncIterator[None]:
-    """Serve the agent at the socket ``agent`` at the new socket ``path`` meanwhile."""
+async def served(path: str, talk: Talk) -> AsyncIterator[None]:
+    """Answer at the new socket ``path`` meanwhile, each connection by a call of ``talk``."""
     talks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -38,7 +41,7 @@ async def _forwarded(agent: str, path: str) -> AsyncIterator[None]:
         assert task is not None
         talks.add(task)
         try:
-            await _pass_on(agent, reader, writer)
+            await talk(reader, writer)
         finally:
             talks.discard(task)
             writer.close()
@@ -51,6 +54,8 @@ async def _forwarded(agent: str, path: str) -> AsyncIterator[None]:
         for task in tuple(talks):
             task.cancel()
         await asyncio.gather(*talks, return_exceptions=True)
+        with suppress(FileNotFoundError):
+            os.unlink(path)
 
 
 async def _pass_on(agent: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpclib
@@ -20,6 +20,7 @@ from grpclib.client import Channel
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 
+from wherry.build.agents import served
 from wherry.build.buildkit.transport import SessionChannel
 from wherry.build.buildkit.wire.secrets_grpc import SecretsStub
 from wherry.build.buildkit.wire.secrets_pb2 import GetSecretRequest
@@ -117,22 +118,7 @@ class Session:
             return False
         except LOST as error:
             raise _gone(self, error) from None
-        relays: set[asyncio.Task[None]] = set()
-
-        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.create_task(self._relay(name, reader, writer))
-            relays.add(task)
-            task.add_done_callback(relays.discard)
-
-        async def end_relays() -> None:
-            for task in list(relays):
-                task.cancel()
-            await asyncio.gather(*relays, return_exceptions=True)
-
-        server = await asyncio.start_unix_server(accept, path)
-        resources.push_async_callback(end_relays)
-        resources.callback(server.close)
-        resources.callback(_unlink, path)
+        await resources.enter_async_context(served(path, partial(self._relay, name)))
         return True
 
     async def _relay(
@@ -159,8 +145,6 @@ class Session:
                     await asyncio.gather(upward, return_exceptions=True)
         except (GRPCError, *LOST, grpclib.exceptions.ProtocolError) as error:
             log.debug("SSH agent %s: %s", name, error)
-        finally:
-            writer.close()
 
     async def upload(self, path: str) -> AsyncIterator[bytes]:
         """The archive that the client has at ``path`` of its own making."""
@@ -224,8 +208,3 @@ class Sessions:
 
 def _gone(session: Session, error: BaseException) -> Unavailable:
     return Unavailable(f"session {session.offer.id} ended: {error or 'the client is gone'}")
-
-
-def _unlink(path: str) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(path)
