@@ -76,7 +76,7 @@ OPTIONS: tuple[Option, ...] = (
     _option("https-proxy", "text", "Proxy for HTTPS registries"),
     _option("icc", "flag", "Let containers on the default bridge talk", default=True),
     _option("init", "flag", "Run an init in every container", default=False),
-    _option("init-path", "text", "Program to use as the init instead of the built-in one"),
+    _option("init-path", "text", "Static program to use as the init instead of the built-in one"),
     _option("insecure-registry", "list", "Registries without TLS", "insecure-registries"),
     _option("ip", "text", "Default address for published ports", default="0.0.0.0"),
     _option("ip-forward", "flag", "Enable IP forwarding", default=True),

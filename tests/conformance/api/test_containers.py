@@ -649,3 +649,26 @@ def test_a_failed_start_is_told_in_inspect_as_in_the_answer(engine: Daemon) -> N
     assert state["Error"] == answer.message
     assert "unable to start container process" in state["Error"]
     assert "executable file not found in $PATH" in state["Error"]
+
+
+def test_a_start_of_an_old_client_brings_the_host_configuration(
+    engine: Daemon, tmp_path: Path
+) -> None:
+    body = {"Image": "busybox", "Cmd": ["cat", "/bound/file"], "Volumes": {"/own": {}}}
+    (tmp_path / "file").write_text("bound")
+    made = ask(engine, "POST", "/v1.20/containers/create", body).data["Id"]
+    try:
+        [own] = ask(engine, "GET", f"/containers/{made}/json").data["Mounts"]
+        host = {"Binds": [f"{tmp_path}:/bound"], "Memory": 64 << 20}
+        assert ask(engine, "POST", f"/containers/{made}/start", host).status == 400
+        assert ask(engine, "POST", f"/v1.20/containers/{made}/start", host).status == 204
+        assert wait(engine, made) == 0
+        view = ask(engine, "GET", f"/containers/{made}/json").data
+        assert view["HostConfig"]["Memory"] == 64 << 20
+        mounts = {mount["Destination"]: mount for mount in view["Mounts"]}
+        assert set(mounts) == {"/own", "/bound"}
+        assert mounts["/own"]["Name"] == own["Name"]
+        assert ask(engine, "POST", f"/v1.20/containers/{made}/start").status == 204
+        assert wait(engine, made) == 0
+    finally:
+        ask(engine, "DELETE", f"/containers/{made}", force="1", v="1")

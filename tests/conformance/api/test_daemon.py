@@ -146,7 +146,7 @@ def test_flags_that_change_how_the_daemon_lives() -> None:
     """Containers end with the daemon, no firewall, an init of one's own, default options."""
     flags = (
         "--live-restore=false", "--shutdown-timeout=1", "--iptables=false",
-        "--oom-score-adjust=100", f"--init-path={shutil.which('tini') or ''}",
+        "--oom-score-adjust=100", f"--init-path={shutil.which('tini-static') or ''}",
         "--default-network-opt=bridge=com.docker.network.driver.mtu=1400",
         "--feature=buildkit=false",
     )  # fmt: skip

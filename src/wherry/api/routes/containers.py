@@ -45,7 +45,7 @@ async def start(call: Call) -> web.StreamResponse:
             "starting container with non-empty request body was deprecated since API v1.22"
             " and removed in v1.24"
         )
-    await call.engine.containers.start(call.name)
+    await call.engine.containers.start(call.name, body)
     return nothing()
 
 

@@ -58,9 +58,15 @@ class Containers:
         """Make a container: {"Id", "Warnings"}. Raises InvalidParameter, NotFound, Conflict."""
         return await create.create(self._services, body, name, platform)
 
-    async def start(self, reference: str) -> None:
-        """Start; raises NotModified when it runs, InvalidParameter for a bad command."""
-        await start.start(self._services, self._find(reference))
+    async def start(self, reference: str, host: Mapping[str, Any] | None = None) -> None:
+        """Start; raises NotModified when it runs, InvalidParameter for a bad command.
+
+        ``host`` is a HostConfig that replaces the one it was made with.
+        """
+        container = self._find(reference)
+        if host:
+            await create.reconfigure(self._services, container, host)
+        await start.start(self._services, container)
 
     async def stop(
         self,

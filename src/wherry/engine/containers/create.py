@@ -20,7 +20,7 @@ from wherry.engine.config.host import HostConfig
 from wherry.engine.config.limits import check_resources
 from wherry.engine.config.merge import complete_host, merge_image
 from wherry.engine.config.mountpoints import MountPoint, check_duplicates, clean, requested
-from wherry.engine.containers import namespaces, runtimes, volumes
+from wherry.engine.containers import namespaces, runtimes, start, volumes
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.furnish import furnish
 from wherry.engine.containers.record import Record, command_line
@@ -74,6 +74,32 @@ async def create(
         services.reserved.discard(chosen)
     services.publish(container, "create")
     return {"Id": container_id, "Warnings": warnings}
+
+
+async def reconfigure(services: Services, container: Container, body: Mapping[str, Any]) -> None:
+    """Give a container another host configuration, which clients before API 1.24 sent at its start.
+
+    Volumes that it has already stay. Raises what `create` raises, Conflict while it runs.
+    """
+    async with container.lock:
+        start.check_startable(container)
+        before = container.record
+        if any(point.type == "image" for point in before.mounts):
+            raise InvalidParameter("a container with image mounts keeps its host configuration")
+        config, host, _ = _complete(services, before.config, decode(HostConfig, body))
+        present = {point.destination: point for point in before.mounts}
+        asked = _mount_points(services, config, host)
+        new = [point for point in asked if not (point.anonymous and point.destination in present)]
+        replaced = {point.destination for point in new}
+        kept = [point for point in before.mounts if point.destination not in replaced]
+        added = await volumes.acquire(services, replace(before, mounts=tuple(new)))
+        record = replace(
+            before, host=host, mounts=(*kept, *added.mounts), range=_range(services, host)
+        )
+        wishes = requests.sandbox_config(record.id, record.name, encode(config), encode(host), {})
+        with services.store.transaction():
+            services.networks.configure(wishes)
+            services.set_record(container, record)
 
 
 def parse_body(
