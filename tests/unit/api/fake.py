@@ -51,7 +51,7 @@ class Containers:
         self.calls.append((body, name, platform))
         return {"Id": "c1", "Warnings": []}
 
-    async def start(self, ref: str) -> None:
+    async def start(self, ref: str, host: dict[str, Any] | None = None) -> None:
         if ref == "bug":
             raise ZeroDivisionError
         if ref == "taken":
