@@ -36,6 +36,7 @@ Message = dict[str, Any]
 
 _HEADER = struct.Struct("!I")
 _LARGEST = 64 << 20
+_LONGEST_TEXT = 4096
 _DESCRIPTORS_A_PACKET = 250  # SCM_MAX_FD is 253
 
 
@@ -47,7 +48,18 @@ class Closed(Exception):
 
 
 def failure(error: BaseException) -> Message:
-    """Any error as a message."""
+    """Any error as a message that fits into a packet, whatever names the error quotes."""
+    told = _failure(error)
+    return {key: _short(value) if isinstance(value, str) else value for key, value in told.items()}
+
+
+def _short(text: str) -> str:
+    if len(text) <= _LONGEST_TEXT:
+        return text
+    return f"{text[: _LONGEST_TEXT // 2]} … {text[-_LONGEST_TEXT // 2 :]}"
+
+
+def _failure(error: BaseException) -> Message:
     if isinstance(error, StartFailed):
         return {
             "message": str(error),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import platform
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +111,80 @@ async def test_a_fork_bomb_stays_inside(runner: Runner) -> None:
     spec = make_spec(["timeout", "-s", "KILL", "2", "sh", "-c", "f() { f | f & }; f; wait"])
     spec["linux"]["resources"]["pids"] = {"limit": 64}
     await runner.run(spec)
+
+
+# Numbers of x86-64; arguments that the kernel refuses in other words when it is asked at all.
+SYSCALLS = {
+    "acct": (163, 0),
+    "add_key": (248, 0, 0, 0, 0, -4),
+    "bpf": (321, 0, 0, 0),
+    "clone of a user namespace": (56, 0x10000011, 0, 0, 0, 0),
+    "clock_settime": (227, 0, 0),
+    "delete_module": (176, 0, 0),
+    "finit_module": (313, -1, 0, 0),
+    "fsopen": (430, 0, 0),
+    "init_module": (175, 0, 0, 0),
+    "io_uring_enter": (426, -1, 0, 0, 0, 0),
+    "io_uring_register": (427, -1, 0, 0, 0),
+    "io_uring_setup": (425, 1, 0),
+    "ioperm": (173, 0, 1, 1),
+    "iopl": (172, 3),
+    "kexec_file_load": (320, -1, -1, 0, 0, 0),
+    "kexec_load": (246, 0, 0, 0, 0),
+    "keyctl": (250, 0, -3, 0),
+    "mount": (165, 0, 0, 0, 0, 0),
+    "mount_setattr": (442, -1, 0, 0, 0, 0),
+    "move_mount": (429, -1, 0, -1, 0, 0),
+    "open_by_handle_at": (304, -1, 0, 0),
+    "open_tree": (428, -1, 0, 0),
+    "perf_event_open": (298, 0, 0, -1, -1, 0),
+    "pivot_root": (155, 0, 0),
+    "quotactl": (179, 0, 0, 0, 0),
+    "reboot": (169, 0, 0, 0, 0),
+    "request_key": (249, 0, 0, 0, 0),
+    "setns": (308, -1, 0),
+    "swapon": (167, 0, 0),
+    "umount2": (166, 0, 0),
+    "unshare of a user namespace": (272, 0x10000000),
+    "userfaultfd": (323, 0),
+    "vhangup": (153,),
+    "socket AF_ALG (CVE-2026-31431)": (41, 38, 5, 0),
+    "socket AF_VSOCK": (41, 40, 1, 0),
+}
+_ASK = """
+import ctypes, json, sys
+libc = ctypes.CDLL(None, use_errno=True)
+for name, arguments in json.loads(sys.argv[1]).items():
+    ctypes.set_errno(0)
+    result = libc.syscall(*(ctypes.c_long(one) for one in arguments))
+    print(json.dumps([name, result, ctypes.get_errno()]))
+"""
+
+
+async def answers(runner: Runner, **values: Any) -> dict[str, int]:
+    """What each system call says in a container: its errno, 0 for success."""
+    python = Path(sys.executable).resolve()
+    # The host's own files are there to have an interpreter to ask with.
+    command = ["chroot", "/host", str(python), "-ISc", _ASK, json.dumps(SYSCALLS)]
+    spec = make_spec(command)
+    spec["mounts"].append(
+        {"destination": "/host", "type": "bind", "source": "/", "options": ["rbind", "ro"]}
+    )
+    status, output = await runner.run(spec, **values)
+    assert status.code == 0, output
+    found = [json.loads(line) for line in output.splitlines()]
+    return {name: 0 if result >= 0 else number for name, result, number in found}
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="numbers of x86-64")
+async def test_the_filter_refuses_every_call_that_opens_the_kernel(
+    runner: Runner, default_filter: str
+) -> None:
+    found = await answers(runner, seccomp=default_filter)
+    assert found.keys() == SYSCALLS.keys()
+    refused = {errno.EPERM, errno.ENOSYS}
+    assert {name: number for name, number in found.items() if number not in refused} == {}
+    # The kernel itself would have answered many of them otherwise: it is the filter.
+    open_ = await answers(runner)
+    for name in ("keyctl", "io_uring_enter", "setns"):
+        assert open_[name] not in refused, name
