@@ -174,7 +174,7 @@ _RULES: dict[str, str] = {
     "flag-end": "FROM busybox\nRUN -- echo x\n",
     "flag-on-env": "FROM busybox\nENV --x=y a=b\n",
     # RUN
-    "run-shell": "FROM busybox\nRUN echo one && echo two >&2; echo $0 $PATH\n",
+    "run-shell": "FROM busybox\nRUN echo one && echo two; echo $0 $PATH\n",
     "run-exec": 'FROM busybox\nRUN ["echo", "$HOME", "b c"]\n',
     "run-fails": "FROM busybox\nRUN echo before; exit 7\n",
     "run-exec-fails": 'FROM busybox\nRUN ["false"]\n',

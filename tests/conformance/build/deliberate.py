@@ -58,5 +58,4 @@ DIFFERENCES: dict[str, str] = {
     "copy-through-link-file": "a directory that was there keeps its time: the layer is the same at any time",
     "ignore-child-exception": "directories that lead to an exception keep their mode and time",
     "query-security": "the option works",
-    "run-shell": "output and errors come in the order in which they were written, without colours",
 }
