@@ -232,13 +232,13 @@ def test_layers_are_extracted_while_the_archive_is_read(store: ImageStore) -> No
     class Slow(io.BytesIO):
         def read(self, size: int | None = -1, /) -> bytes:
             if self.tell() > len(big) + 4096:
-                wait_for(lambda: bool(os.listdir(f"{home()}/diff")))
-                seen.extend(os.listdir(f"{home()}/diff"))
+                wait_for(lambda: "f0" in files())
+                seen.extend(files())
             return super().read(min(size or -1, 4096))
 
-    def home() -> str:
-        [name] = [n for n in os.listdir(store.layers.directory) if n.startswith(".tmp-")]
-        return os.path.join(store.layers.directory, name)
+    def files() -> list[str]:
+        homes = Path(store.layers.directory).glob(".tmp-*/diff")
+        return [name for home in homes for name in os.listdir(home)]
 
     load(store, Slow(data), lambda _: None)
     assert "f0" in seen
