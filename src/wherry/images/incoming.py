@@ -69,7 +69,10 @@ class Incoming:
         self._layers = layers
         self._protect = protect
         self._progress = progress
-        self._spool = tempfile.TemporaryDirectory(prefix=".load-", dir=layers.directory)
+        try:
+            self._spool = tempfile.TemporaryDirectory(prefix=".load-", dir=layers.directory)
+        except OSError as error:
+            raise KernelError("load", layers.directory, error.errno or 5) from error
         self._extractors = ThreadPoolExecutor(EXTRACTORS, "load")
         self._budget = Budget(WAITING_BYTES)
         self._staged: list[Future[StagedLayer]] = []

@@ -276,13 +276,17 @@ class LayerStore:
     @contextmanager
     def _prepared(self) -> Iterator[str]:
         """A temporary home for a layer; removed when the work in it fails."""
-        home = tempfile.mkdtemp(prefix=".tmp-", dir=self.directory)
+        home = ""
         try:
+            home = tempfile.mkdtemp(prefix=".tmp-", dir=self.directory)
             yield home
         except BaseException as error:
-            remove_tree(home)
+            if home:
+                remove_tree(home)
             if isinstance(error, OSError):
-                raise KernelError("store layer", home, error.errno or 5) from error
+                raise KernelError(
+                    "store layer", home or self.directory, error.errno or 5
+                ) from error
             raise
 
     @contextmanager
