@@ -294,7 +294,8 @@ def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path) -> None:
         with Daemon(folder=point) as daemon:
             daemon.docker("load", "-i", str(busybox_archive()))
             daemon.docker("run", "-d", "--name", "keeper", "busybox", "sleep", "1000")
-            fill = "dd if=/dev/zero of=/big bs=1M 2>/dev/null; sync; sleep 1000"
+            fill = "for size in 1M 1k; do dd if=/dev/zero of=/$size bs=$size; done 2>/dev/null"
+            fill += "; sync; sleep 1000"
             daemon.docker("run", "-d", "--name", "filler", "busybox", "sh", "-c", fill)
             deadline = time.monotonic() + 90
             while os.statvfs(point).f_bavail > 64:
