@@ -201,6 +201,8 @@ def s3_server() -> Iterator[S3Server]:
             f"-master.port.grpc={ports[5]}",
             f"-volume.port.grpc={ports[6]}",
             f"-filer.port.grpc={ports[7]}",
+            # Services of fixed ports would let only one such server run on a machine.
+            "-s3.port.iceberg=0", "-s3.port.lance=0",
             "-master.telemetry=false", "-volume.max=50", "-master.volumeSizeLimitMB=64",
         ],
         stdout=subprocess.DEVNULL,
@@ -220,7 +222,8 @@ def s3_server() -> Iterator[S3Server]:
             client.create_bucket(Bucket="hub")
             break
         except (BotoCoreError, ClientError):
-            assert time.monotonic() < deadline, (folder / "log").read_text()[-3000:]
+            alive = server.poll() is None and time.monotonic() < deadline
+            assert alive, (folder / "log").read_text()[-3000:]
             time.sleep(0.3)
     yield S3Server(endpoint, "hub", "hub", "hubsecret")
     server.kill()
