@@ -195,7 +195,7 @@ class Puller:
                         await work  # the unpacking failed: its reason counts
             meter.say("Download complete")
             meter.at("Extracting", descriptor.size, descriptor.size)
-            pipe.finish()
+            await pipe.finish()
         except asyncio.CancelledError:
             await _stop(pipe, work, Unavailable("the pull was cancelled"))
             raise

@@ -19,6 +19,7 @@ Emit = Callable[[Mapping[str, Any]], None]
 
 PARTIAL_LIFETIME_SECONDS = 7 * 86400
 _WAITING_BYTES = 4 << 20
+_PIECE_BYTES = 1 << 18
 _PROGRESS_SECONDS = 0.1
 
 MIGRATIONS = (
@@ -110,14 +111,18 @@ class Pipe:
 
     def __init__(self) -> None:
         self._channel = Channel(Budget(_WAITING_BYTES))
+        self._waiting = bytearray()
         self._loop = asyncio.get_running_loop()
         self._room = asyncio.Event()
         self._room.set()
 
     async def put(self, data: bytes) -> None:
         """Add bytes; waits while the reader is behind."""
+        self._waiting += data
+        if len(self._waiting) < _PIECE_BYTES:  # each piece wakes the reader: not for a packet
+            return
         await self._room.wait()
-        self._channel.write(data)
+        self._flush()
         if self._channel.full:
             # First clear, then look again: the reader does it the other way round, so that one
             # of both sees what the other did.
@@ -125,8 +130,14 @@ class Pipe:
             if not self._channel.full:
                 self._room.set()
 
-    def finish(self) -> None:
+    def _flush(self) -> None:
+        piece, self._waiting = bytes(self._waiting), bytearray()
+        self._channel.write(piece)
+
+    async def finish(self) -> None:
         """All bytes were given and found right."""
+        await self._room.wait()
+        self._flush()
         self._channel.finish()
 
     def fail(self, error: Exception) -> None:

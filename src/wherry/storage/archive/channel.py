@@ -24,7 +24,7 @@ class Channel:
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
-        self._pieces: deque[bytes] = deque()
+        self._pieces: deque[memoryview] = deque()
         self._ended = False
         self._failure: Exception | None = None
         self._abandoned = False
@@ -40,7 +40,7 @@ class Channel:
             self._budget.changed.wait_for(lambda: not self.full)
             if self._abandoned:
                 return False
-            self._pieces.append(data)
+            self._pieces.append(memoryview(data))
             self._budget.waiting += len(data)
             self._budget.changed.notify_all()
             return True
@@ -66,7 +66,7 @@ class Channel:
                 piece = piece[:size]
             self._budget.waiting -= len(piece)
             self._budget.changed.notify_all()
-            return piece
+            return bytes(piece)
 
     def abandon(self) -> None:
         """The reader goes: what waits is dropped, and writing says so."""
