@@ -550,7 +550,6 @@ SCENARIOS = (
         rm -f re
         run -d --rm --name re busybox sleep 60
         stop -t 0 re
-        ? rm -f re
         rm -f
         """,
     ),
