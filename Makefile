@@ -4,7 +4,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
-TIERS   = unit integration conformance security faults e2e vm
+TIERS   = e2e vm faults conformance integration security unit
+JOBS   ?= 2
 export WHERRY_CACHE ?= $(CURDIR)/.cache
 
 .PHONY: help setup lock test-packages check lint types arrows run test bench clean $(TIERS:%=test-%)
@@ -45,8 +46,10 @@ arrows: setup
 run:
 	@contrib/run-demo $(PYTHON) $(VENV)
 
+# The tiers, the longest first, JOBS of them side by side: each has engines of its own.
 test: setup test-packages check
-	$(BIN)/pytest $(TIERS:%=tests/%)
+	@$(MAKE) --no-print-directory --keep-going --output-sync=target -j $(JOBS) \
+		$(TIERS:%=test-%)
 
 test-unit: setup
 	$(BIN)/pytest tests/unit

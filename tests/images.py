@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -24,10 +25,12 @@ def debian_archive() -> Path:
 def _archive(name: str) -> Path:
     folder = Path(os.environ.get("WHERRY_TEST_IMAGES", CACHE / "images"))
     target = folder / f"{name}.tar"
-    if not target.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        fresh = folder / f".{name}-{os.getpid()}.tar"
-        script = PROJECT / "contrib" / f"make-{name}-image"
-        subprocess.run([sys.executable, str(script), "-o", str(fresh)], check=True)
-        fresh.rename(target)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / f".{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another tier may be making it
+        if not target.exists():
+            fresh = folder / f".{name}-{os.getpid()}.tar"
+            script = PROJECT / "contrib" / f"make-{name}-image"
+            subprocess.run([sys.executable, str(script), "-o", str(fresh)], check=True)
+            fresh.rename(target)
     return target
