@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
+import tempfile
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -112,13 +114,12 @@ class System:
 def engine_id(data_root: str) -> str:
     """The engine's own id, made once and kept in the data root."""
     path = os.path.join(data_root, "engine-id")
-    try:
-        with open(path, encoding="ascii") as file:
-            return file.read().strip()
-    except FileNotFoundError:
+    if not os.path.exists(path):
         text = secrets.token_hex(16)
-        value = "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
-        with open(f"{path}.new", "w", encoding="ascii") as file:
-            file.write(value)
-        os.rename(f"{path}.new", path)
-        return value
+        with tempfile.NamedTemporaryFile("w", encoding="ascii", dir=data_root) as file:
+            file.write("-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:])))
+            file.flush()
+            with contextlib.suppress(FileExistsError):  # another request was first
+                os.link(file.name, path)
+    with open(path, encoding="ascii") as made:
+        return made.read().strip()

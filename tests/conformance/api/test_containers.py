@@ -477,6 +477,18 @@ def test_archive_round_trip(engine: Daemon, running: bool) -> None:
         assert refused.status == 400
 
 
+def test_network_files_of_a_container_that_has_ended(engine: Daemon) -> None:
+    with container(engine, "true") as container_id:
+        wait(engine, container_id)
+        path = f"/containers/{container_id}/archive"
+        for name, known in (("hostname", container_id[:12]), ("hosts", container_id[:12])):
+            got = ask(engine, "GET", path, path=f"/etc/{name}")
+            with tarfile.open(fileobj=io.BytesIO(got.body)) as archive:
+                member = archive.extractfile(name)
+                assert member is not None
+                assert known in member.read().decode()
+
+
 # --- commit
 
 

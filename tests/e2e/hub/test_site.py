@@ -6,6 +6,7 @@ Screenshots go to ``$WHERRY_CACHE/hub-screenshots`` when that variable is set.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -93,7 +94,9 @@ def _fetch_axe() -> None:
             archive.rename(CACHE / archive.name)
 
 
-def open_browser(*, scripts: bool = True) -> webdriver.Chrome:
+@contextlib.contextmanager
+def open_browser(*, scripts: bool = True) -> Iterator[webdriver.Chrome]:
+    """A headless Chromium, whose temporary files go with it."""
     options = Options()
     options.binary_location = shutil.which("chromium") or "chromium"
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"):
@@ -102,14 +105,20 @@ def open_browser(*, scripts: bool = True) -> webdriver.Chrome:
         options.add_experimental_option(
             "prefs", {"profile.managed_default_content_settings.javascript": 2}
         )
-    return webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        environment = {**os.environ, "TMPDIR": folder}
+        service = Service(shutil.which("chromedriver"), env=environment)
+        driver = webdriver.Chrome(options=options, service=service)
+        try:
+            yield driver
+        finally:
+            driver.quit()
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[webdriver.Chrome]:
-    driver = open_browser()
-    yield driver
-    driver.quit()
+    with open_browser() as driver:
+        yield driver
 
 
 def show(browser: webdriver.Chrome, size: tuple[int, int], theme: str) -> None:
@@ -177,8 +186,7 @@ def log_in(browser: webdriver.Chrome, site: str, name: str) -> None:
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["javascript", "no-javascript"])
 def test_a_visitor_signs_up_searches_reads_stars_and_comments(site: str, scripts: bool) -> None:
-    browser = open_browser(scripts=scripts)
-    try:
+    with open_browser(scripts=scripts) as browser:
         browser.get(site)
         follow(browser, "Sign up")
         name = f"visitor{int(scripts)}"
@@ -214,8 +222,6 @@ def test_a_visitor_signs_up_searches_reads_stars_and_comments(site: str, scripts
         follow(browser, "11.4")
         steps = browser.find_element(By.CSS_SELECTOR, ".layers").text
         assert "RUN apt-get update && apt-get install -y mariadb-server=11.4*" in steps
-    finally:
-        browser.quit()
 
 
 def test_an_owner_makes_deletes_and_restores(site: str, browser: webdriver.Chrome) -> None:

@@ -1,6 +1,16 @@
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import pytest
 
 from wherry.engine.info import API_VERSION, EngineFacts, info_view, version_view
+from wherry.engine.system import engine_id
+
+
+def test_an_engine_has_one_id_however_many_ask_first(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        assert len(set(pool.map(engine_id, [str(tmp_path)] * 64))) == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == ["engine-id"]
 
 
 def test_version_names_the_api_in_both_places() -> None:

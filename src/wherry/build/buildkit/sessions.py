@@ -175,6 +175,9 @@ class Sessions:
         session = Session(offer, channel)
         try:
             await channel.__connect__()
+            if channel.ended:  # while it was being taken over
+                channel.close()
+                return
             async with self._opened:
                 if not channel.ended:
                     self._sessions[offer.id] = session

@@ -16,7 +16,7 @@ import socket
 import stat
 import struct
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -116,8 +116,20 @@ async def _open_stopped(
         elif point.type != "bind" or not os.path.lexists(source):
             continue
         binds.append(_Mounted(source, point.destination, not point.read_write))
+    if not bare:
+        binds += _network_files(services.directory(record.id), {bind.target for bind in binds})
     mounted = services.layers.driver.mounted(record.id, record.layers)
     return await _entered(stack, mounted), binds
+
+
+def _network_files(directory: str, taken: Set[str]) -> list[_Mounted]:
+    """What the engine writes for a container that has run, where no mount takes its place."""
+    files = {f"/etc/{name}": f"{directory}/{name}" for name in ("resolv.conf", "hostname", "hosts")}
+    return [
+        _Mounted(source, target, False)
+        for target, source in files.items()
+        if target not in taken and os.path.exists(source)
+    ]
 
 
 async def _entered(
