@@ -438,7 +438,8 @@ def test_inspect_and_history(store: ImageStore) -> None:
     run = {"Cmd": ["sh"], "Env": ["A=b"], "Labels": {"k": "v"}}
     [image], _ = loaded(store, image_archive(BASE, TOP, names=("app",), **run))
     view = views.inspect_view(store, image)
-    assert view["Config"] == run
+    always = {"Entrypoint": None, "OnBuild": None, "User": "", "Volumes": None, "WorkingDir": ""}
+    assert view["Config"] == {**always, **run}
     assert view["RootFS"] == {"Type": "layers", "Layers": list(image.layers)}
     assert (view["Id"], view["RepoTags"], view["Size"]) == (image.id, ["app:latest"], 6)
     lines = views.history_view(store, image)
