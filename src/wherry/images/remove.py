@@ -159,24 +159,32 @@ def prune_images(store: ImageStore, users_of: UsersOf, filters: Filters) -> dict
     keep = listing.selector(store, filters)
     before = listing.layers_size(store)
     records: list[Record] = []
-    for image in store.all():
-        current = store.find(image.id)
-        if current is None or not keep(current) or users_of(current.id):
-            continue
-        if dangling_only and not listing.is_dangling(current):
-            continue
-        if store.children(current.id):
-            continue
-        try:
-            if dangling_only or not current.references:
-                _delete(store, current, users_of, records, force=False, prune=True, quiet=False)
-            else:
-                for name in current.references:
-                    if store.pointed(name) == current.id:
-                        records += remove(store, name.familiar, users_of)
-        except Conflict:
-            continue  # somebody began to use it meanwhile
+    known = -1
+    while known < len(records):  # an image can go when those that were built on it have gone
+        known = len(records)
+        for image in store.all():
+            current = store.find(image.id)
+            if current is not None and keep(current) and not users_of(current.id):
+                records += _prune(store, current, users_of, dangling_only=dangling_only)
     return {
         "ImagesDeleted": records or None,
         "SpaceReclaimed": max(0, before - listing.layers_size(store)),
     }
+
+
+def _prune(
+    store: ImageStore, image: Image, users_of: UsersOf, *, dangling_only: bool
+) -> list[Record]:
+    records: list[Record] = []
+    if store.children(image.id) or (dangling_only and not listing.is_dangling(image)):
+        return records
+    try:
+        if dangling_only or not image.references:
+            _delete(store, image, users_of, records, force=False, prune=True, quiet=False)
+        else:
+            for name in image.references:
+                if store.pointed(name) == image.id:
+                    records += remove(store, name.familiar, users_of)
+    except Conflict:
+        return records  # somebody began to use it meanwhile
+    return records

@@ -408,6 +408,16 @@ def test_prune_dangling_and_all(store: ImageStore) -> None:
         prune_images(store, users, {"color": ["red"]})
 
 
+def test_prune_takes_an_image_with_what_was_built_on_it(store: ImageStore) -> None:
+    [base], _ = loaded(store, image_archive(BASE, names=("base", "base:2")))
+    loaded(store, image_archive(BASE, TOP))
+    for number in range(8):  # ids on both sides of the base's
+        child = store.create(config(BASE, TOP, Labels={"n": str(number)}), parent=base.id)
+        store.tag(child.id, parse(f"child:{number}"))
+    prune_images(store, lambda _: [], {"dangling": ["false"]})
+    assert list(store.all()) == []
+
+
 def test_list_filters_and_shared_sizes(store: ImageStore) -> None:
     loaded(store, image_archive(BASE, names=("base:1",), created="2026-01-01T00:00:00Z"))
     loaded(store, image_archive(BASE, TOP, names=("ex.org/team/app:1",), Labels={"k": "v"}))

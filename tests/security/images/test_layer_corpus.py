@@ -222,7 +222,7 @@ def test_a_wrong_digest_leaves_nothing(store: LayerStore) -> None:
     assert leftovers(store) == []
 
 
-@pytest.mark.parametrize("cut", [100, 512, 700, 1500, 2047])
+@pytest.mark.parametrize("cut", [100, 512, 700, 1211, 2047])
 def test_truncated_archives(store: LayerStore, cut: int) -> None:
     data = file("x", b"a" * 700) + file("y", b"b" * 600)
     if cut % 512 == 0:

@@ -24,6 +24,14 @@ def read(data: bytes) -> list[tuple[Entry, bytes]]:
     return [(entry, b"".join(bytes(piece) for _, piece in reader.content())) for entry in reader]
 
 
+@pytest.mark.parametrize("end", [700, 701, 1023, 1024])
+def test_the_filling_of_the_last_block_may_be_missing(end: int) -> None:
+    head = pack(Entry(b"name", header.REGULAR, 0o644, 0, 0, 700, 0))
+    assert [content for _, content in read(head + bytes(end))] == [bytes(700)]
+    with pytest.raises(InvalidParameter, match="truncated: it ends 1 bytes early"):
+        read(head + bytes(699))
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     _NAME,

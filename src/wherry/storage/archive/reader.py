@@ -92,8 +92,12 @@ class TarReader:
             self._on_meta(piece)
 
     def _skip(self) -> None:
-        for piece in self._stream.pieces(self._left + self._padding):
+        for piece in self._stream.pieces(self._left):
             self._on_meta(piece)
+        # What fills up the last block may be missing, as in archives of Docker's own client.
+        while self._padding and (filling := self._stream.read(self._padding)):
+            self._on_meta(filling)
+            self._padding -= len(filling)
         self._left = self._padding = 0
 
     def _meta(self, count: int) -> bytes:
