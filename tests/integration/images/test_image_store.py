@@ -409,10 +409,12 @@ def test_prune_dangling_and_all(store: ImageStore) -> None:
 
 
 def test_prune_takes_an_image_with_what_was_built_on_it(store: ImageStore) -> None:
-    [base], _ = loaded(store, image_archive(BASE, names=("base", "base:2")))
     loaded(store, image_archive(BASE, TOP))
-    for number in range(8):  # ids on both sides of the base's
-        child = store.create(config(BASE, TOP, Labels={"n": str(number)}), parent=base.id)
+    for number in range(4):  # ids in every order
+        labels = {"n": str(number)}
+        names = (f"base:{number}", f"same:{number}")
+        [base], _ = loaded(store, image_archive(BASE, names=names, Labels=labels))
+        child = store.create(config(BASE, TOP, Labels=labels), parent=base.id, local=True)
         store.tag(child.id, parse(f"child:{number}"))
     prune_images(store, lambda _: [], {"dangling": ["false"]})
     assert list(store.all()) == []
