@@ -20,8 +20,19 @@ def read_chunks(descriptor: int) -> Iterator[bytes]:
         yield data
 
 
-def check_output(path: str) -> None:
-    """Raise CliError when a file cannot be written at ``path``."""
+def check_output(path: str, *, on_terminal: bool, task: str) -> None:
+    """Raise CliError when an archive cannot go to ``path``, or to standard output when empty."""
+    if not path:
+        if on_terminal:
+            raise CliError("cowardly refusing to save to a terminal. Use the -o flag or redirect")
+        return
+    try:
+        _check_file(path)
+    except CliError as error:
+        raise CliError(f"failed to {task}: {error}") from None
+
+
+def _check_file(path: str) -> None:
     directory = os.path.dirname(path) or "."
     if not os.path.isdir(directory):
         raise CliError(f'invalid output path: directory "{directory}" does not exist')

@@ -195,7 +195,8 @@ def s3_server() -> Iterator[S3Server]:
     weed = Path(sys.executable).parent / "weed"
     server = subprocess.Popen(
         [
-            weed, "server", "-dir", folder, "-ip=127.0.0.1", "-s3", f"-s3.config={identities}",
+            weed, f"-logdir={folder}", "server", "-dir", folder, "-ip=127.0.0.1",
+            "-s3", f"-s3.config={identities}",
             f"-s3.port={ports[0]}", f"-master.port={ports[1]}", f"-volume.port={ports[2]}",
             f"-filer.port={ports[3]}", f"-s3.port.grpc={ports[4]}",
             f"-master.port.grpc={ports[5]}",
@@ -229,3 +230,6 @@ def s3_server() -> Iterator[S3Server]:
     server.kill()
     server.wait(20)
     shutil.rmtree(folder, ignore_errors=True)
+    for port in ports:  # it makes sockets there, and leaves them
+        for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+            left.unlink()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from wherry.client.api import quote
 
 from ..command import Command, exactly
-from ..errors import CliError
 from ..files import check_output, save_stream
 from ..flags import Flag
 from ..kinds import STRING
@@ -18,13 +17,7 @@ if TYPE_CHECKING:
 
 def _export(session: Session, options: Options, arguments: list[str]) -> int:
     output = options["output"]
-    if not output and session.stdout_is_terminal:
-        raise CliError("cowardly refusing to save to a terminal. Use the -o flag or redirect")
-    if output:
-        try:
-            check_output(output)
-        except CliError as error:
-            raise CliError(f"failed to export container: {error}") from None
+    check_output(output, on_terminal=session.stdout_is_terminal, task="export container")
     path = f"/containers/{quote(arguments[0])}/export"
     save_stream(session.client.request("GET", path), output)
     return 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from .. import platforms
 from ..command import Command, at_least
-from ..errors import CliError
 from ..files import check_output, save_stream
 from ..flags import Flag
 from ..kinds import STRING, STRINGS
@@ -17,13 +16,7 @@ if TYPE_CHECKING:
 
 def _save(session: Session, options: Options, arguments: list[str]) -> int:
     output = options["output"]
-    if not output and session.stdout_is_terminal:
-        raise CliError("cowardly refusing to save to a terminal. Use the -o flag or redirect")
-    if output:
-        try:
-            check_output(output)
-        except CliError as error:
-            raise CliError(f"failed to save image: {error}") from None
+    check_output(output, on_terminal=session.stdout_is_terminal, task="save image")
     query = {"names": arguments, "platform": platforms.query(options["platform"])}
     save_stream(session.client.request("GET", "/images/get", query=query), output)
     return 0
