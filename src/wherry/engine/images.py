@@ -234,7 +234,7 @@ class Images:
 
         The built-in ``hello-world`` comes from nowhere.
         """
-        wanted = reference.with_tag(name, tag) if tag else reference.parse(name)
+        wanted = reference.with_tag_or_digest(name, tag)
         if hello.provides(wanted):
             await asyncio.to_thread(hello.install, self._store)
             wanted = wanted.tagged()

@@ -143,6 +143,15 @@ def with_tag(repository: str, tag: str) -> Reference:
     return replace(reference, tag=tag)
 
 
+def with_tag_or_digest(repository: str, tag: str) -> Reference:
+    """The reference of a pull: clients send the digest of ``name@digest`` as its tag."""
+    try:
+        digest = check_digest(tag)
+    except InvalidParameter:
+        return with_tag(repository, tag) if tag else parse(repository)
+    return replace(parse(repository), tag=None, digest=digest)
+
+
 def _split_domain(text: str) -> tuple[str, str]:
     first, slash, rest = text.partition("/")
     if not slash:

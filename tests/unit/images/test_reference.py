@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wherry.errors import InvalidParameter
-from wherry.images.reference import check_digest, parse, with_tag
+from wherry.images.reference import check_digest, parse, with_tag, with_tag_or_digest
 
 DIGEST = "sha256:" + "a1" * 32
 
@@ -75,6 +75,26 @@ def test_repo_and_tag_parameters() -> None:
         with_tag(f"app@{DIGEST}", "1")
     with pytest.raises(InvalidParameter):
         with_tag("app", "not a tag")
+
+
+@pytest.mark.parametrize(
+    ("name", "tag", "wanted"),
+    [
+        ("app", DIGEST, f"app@{DIGEST}"),
+        ("app:1", DIGEST, f"app@{DIGEST}"),
+        (f"app@{DIGEST}", DIGEST, f"app@{DIGEST}"),
+        (f"app@{DIGEST}", "", f"app@{DIGEST}"),
+        ("app", "1", "app:1"),
+        ("app", "", "app"),
+    ],
+)
+def test_a_digest_as_the_tag_of_a_pull(name: str, tag: str, wanted: str) -> None:
+    assert with_tag_or_digest(name, tag).familiar == wanted
+
+
+def test_a_pull_of_what_is_neither_tag_nor_digest() -> None:
+    with pytest.raises(InvalidParameter, match="invalid tag format"):
+        with_tag_or_digest("app", "sha256:abc")
 
 
 @pytest.mark.parametrize("digest", ["sha256:../../x", "sha256:", "SHA256:" + "a" * 64, "x"])
