@@ -30,6 +30,19 @@ MIGRATIONS = (
         PRIMARY KEY (diff_id, domain, path, digest)
     ) WITHOUT ROWID
     """,
+    # The check of SQLite before 3.41 takes a table without row ids for damaged
+    # when columns of its key come after others.
+    """
+    ALTER TABLE layer_blobs RENAME TO old_layer_blobs;
+    CREATE TABLE layer_blobs (
+        diff_id TEXT NOT NULL, domain TEXT NOT NULL, path TEXT NOT NULL, digest TEXT NOT NULL,
+        size INTEGER NOT NULL, media_type TEXT NOT NULL,
+        PRIMARY KEY (diff_id, domain, path, digest)
+    ) WITHOUT ROWID;
+    INSERT INTO layer_blobs SELECT diff_id, domain, path, digest, size, media_type
+        FROM old_layer_blobs;
+    DROP TABLE old_layer_blobs
+    """,
 )
 
 
@@ -60,7 +73,7 @@ class LayerBlobs:
         with self._db.transaction() as db:
             db.execute(
                 "INSERT OR REPLACE INTO layer_blobs VALUES (?, ?, ?, ?, ?, ?)",
-                (blob.diff_id, blob.digest, blob.size, blob.media_type, blob.domain, blob.path),
+                (blob.diff_id, blob.domain, blob.path, blob.digest, blob.size, blob.media_type),
             )
 
     def of(self, diff_id: str, domain: str) -> list[LayerBlob]:
