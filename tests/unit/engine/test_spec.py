@@ -140,6 +140,16 @@ def test_what_is_asked_for_covers_the_engine_s_files() -> None:
     assert "ro" in binds["/data"][1] and "rro" in binds["/data"][1]
 
 
+def test_a_volume_on_a_parent_does_not_hide_the_engine_s_files() -> None:
+    given = replace(
+        BASE,
+        mounts=[parse_bind("/x:/etc"), parse_bind("/y:/etc/below/it")],
+        files={"/etc/hosts": "/ours"},
+    )
+    order = [one["destination"] for one in build(given)["mounts"] if one["type"] == "bind"]
+    assert order[-3:] == ["/etc", "/etc/hosts", "/etc/below/it"]
+
+
 def test_a_read_only_root_and_its_limits() -> None:
     host = replace(BASE.host, readonly_rootfs=True, ulimits=(Ulimit("nofile", 20, 10),))
     spec = build(replace(BASE, host=host, ulimits={"core": (0, 0), "nofile": (1, 1)}))

@@ -51,10 +51,14 @@ def shm_mount(host: HostConfig, shared: str) -> list[Entry]:
 
 
 def user_mounts(points: Sequence[MountPoint], files: Mapping[str, str]) -> list[Entry]:
-    """Binds, volumes and tmpfs, and the engine's ``files`` where nothing else is mounted."""
+    """Binds, volumes and tmpfs, and the engine's ``files`` where nothing else is mounted.
+
+    Parents come first: a volume on ``/etc`` does not hide the hosts file.
+    """
     taken = {point.destination for point in points}
     entries = [_file(path, source) for path, source in files.items() if path not in taken]
-    return entries + [_point(point) for point in in_order(points)]
+    entries += [_point(point) for point in in_order(points)]
+    return sorted(entries, key=lambda entry: str(entry["destination"]).count("/"))
 
 
 def _file(path: str, source: str) -> Entry:
