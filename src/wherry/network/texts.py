@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 
-from wherry.network import files, links
+from wherry.network import files, links, ports
 from wherry.network.model import Endpoint, Plan, SandboxConfig
 from wherry.network.options import NetworkOptions
 from wherry.network.records import Records
@@ -37,9 +37,8 @@ class Texts:
             for version in (4, 6)
             if (address := endpoint.address(version)) is not None
         ]
-        ipv6 = config.mode != "private" or any(endpoint.ipv6 for endpoint in endpoints)
         extra = [*self._extra_hosts(config), *links.hosts(linked)]
-        return files.hosts(own, extra, ipv6=ipv6)
+        return files.hosts(own, extra, ipv6=ports.has_ipv6())
 
     def _extra_hosts(self, config: SandboxConfig) -> list[tuple[str, str]]:
         gateways = self.host_gateways()

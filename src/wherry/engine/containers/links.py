@@ -13,16 +13,30 @@ from wherry.network.links import parse_link
 
 def names(services: Services, container: Container) -> list[str]:
     """All names of a container, its own first."""
-    record = container.record
     return [
-        f"/{record.name}",
+        f"/{container.record.name}",
         *(
             f"/{other.record.name}/{alias}"
             for other in services
             for target, alias in _links(other)
-            if target == record.name or record.id.startswith(target)
+            if _means(target, container)
         ),
     ]
+
+
+def shown(services: Services, container: Container) -> list[str] | None:
+    """The links of a container as ``docker inspect`` shows them: ``/db:/web/alias``."""
+    found = [
+        f"/{other.record.name}:/{container.record.name}/{alias}"
+        for target, alias in _links(container)
+        for other in services
+        if _means(target, other)
+    ]
+    return found or None
+
+
+def _means(target: str, container: Container) -> bool:
+    return target == container.record.name or container.record.id.startswith(target)
 
 
 def _links(container: Container) -> Iterator[tuple[str, str]]:

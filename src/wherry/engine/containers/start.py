@@ -23,7 +23,7 @@ from wherry.engine.containers.state import State, Status
 from wherry.engine.spec.apparmor import DEFAULT, policy
 from wherry.engine.spec.build import SpecInput, build, held_capabilities
 from wherry.engine.spec.security import parse_security_options
-from wherry.errors import Conflict, InvalidParameter, NotModified, WherryError
+from wherry.errors import Conflict, InvalidParameter, KernelError, NotModified, WherryError
 from wherry.linux import apparmor, seccomp
 from wherry.network.model import Plan
 from wherry.runtime.bundle import Bundle, StartFailed
@@ -81,7 +81,10 @@ async def start_locked(services: Services, container: Container) -> None:
 async def _start(services: Services, container: Container, undo: AsyncExitStack) -> None:
     record = container.record
     joined = namespaces.resolve(services, record)
-    plan = services.networks.allocate(record.id)
+    try:
+        plan = services.networks.allocate(record.id)
+    except WherryError as error:
+        raise _network_failure(error) from error
     undo.push_async_callback(services.networks.detach, record.id)
     services.networks.write_files(plan)
     faults.point("start.network")
@@ -99,9 +102,9 @@ async def _start(services: Services, container: Container, undo: AsyncExitStack)
     # The first process builds its root while the network is plugged into its namespace.
     try:
         await services.networks.attach(plan, shim.pid)
-    except WherryError:
+    except WherryError as error:
         await shim.ready()  # a process that has failed took its namespace along: then that counts
-        raise
+        raise _network_failure(error) from error
     faults.point("start.attached")
     await shim.start()
     faults.point("start.executed")
@@ -122,6 +125,11 @@ async def _start(services: Services, container: Container, undo: AsyncExitStack)
     services.publish(container, "start")
     end.watch(services, container, shim)
     health.begin(services, container)
+
+
+def _network_failure(error: WherryError) -> WherryError:
+    kind = WherryError if isinstance(error, KernelError) else type(error)
+    return kind(f"failed to set up container networking: {error}")
 
 
 def failed(services: Services, container: Container, error: BaseException, why: str) -> None:

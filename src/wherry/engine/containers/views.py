@@ -45,7 +45,7 @@ def inspect_view(services: Services, container: Container) -> dict[str, Any]:
         "ProcessLabel": "",
         "AppArmorProfile": apparmor_profile(record.host) if services.facts.apparmor else "",
         "ExecIDs": list(container.execs) or None,
-        "HostConfig": encode(record.host),
+        "HostConfig": {**encode(record.host), "Links": links.shown(services, container)},
         "GraphDriver": {
             "Data": driver.graph_data(record.id, record.layers),
             "Name": DRIVER_NAMES.get(record.driver, record.driver),
