@@ -108,6 +108,10 @@ def _check_refusals(options: Mapping[str, Any]) -> None:
             f"userns-remap {options['userns-remap']}: each container has a range of ids of its own,"
             ' so it must be "default" or "host"'
         )
+    if "/" in options["default-registry"]:
+        raise InvalidParameter(
+            f"invalid default-registry: {options['default-registry']} is not HOST[:PORT]"
+        )
     if not -1000 <= options["oom-score-adjust"] <= 1000:
         raise InvalidParameter(f"invalid oom-score-adjust: {options['oom-score-adjust']}")
     if options["shutdown-timeout"] < -1:

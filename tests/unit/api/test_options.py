@@ -98,6 +98,7 @@ def settings(*arguments: str) -> EngineConfig:
         (["--oom-score-adjust=1001"], "invalid oom-score-adjust"),
         (["--shutdown-timeout=-2"], "invalid shutdown-timeout"),
         (["--init-path=/no/such"], "no such program"),
+        (["--default-registry=http://hub:5000"], "is not HOST"),
         (["--default-network-opt", "bridge=x"], "not bridge=OPTION=VALUE"),
     ],
 )
