@@ -167,6 +167,15 @@ async def test_forms(world: World, role: str) -> None:
     await browser.close()
 
 
+async def test_forms_tell_managers_that_a_user_does_not_exist(world: World) -> None:
+    browser = await world.browser("owner")
+    for path in (f"/r/{SECRET}/-/collaborator", "/u/acme/-/member"):
+        answer = await _post(browser, path, {"user": "nobody", "role": "read"})
+        assert answer.status == 400, path
+        assert "there is no user nobody" in await answer.text(), path
+    await browser.close()
+
+
 async def _post(browser: Any, path: str, form: dict[str, str]) -> aiohttp.ClientResponse:
     data = {"csrf": await browser.csrf(), **form}
     answer = await browser.session.post(browser.world.url(path), data=data, allow_redirects=False)

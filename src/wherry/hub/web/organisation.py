@@ -8,11 +8,11 @@ from sqlalchemy import Connection
 from wherry.errors import Forbidden, NotFound, WherryError
 from wherry.hub import events
 from wherry.hub.hub import hub_of
-from wherry.hub.records import organisations, repositories, users
+from wherry.hub.records import organisations, repositories
 from wherry.hub.records.organisations import Owner
 from wherry.hub.records.users import User
 from wherry.hub.requests import actor_of, client_address
-from wherry.hub.web.page import back, form_of, show, user_of
+from wherry.hub.web.page import back, form_of, named_user, show, user_of
 from wherry.hub.web.repository_settings import ROLES
 
 
@@ -91,9 +91,7 @@ async def set_member(request: web.Request) -> web.StreamResponse:
     """Adds, promotes, demotes or removes a member."""
     user, owner = await _managed(request)
     form, db = form_of(request), hub_of(request).db
-    member = await db.read(users.by_name, form.get("user", "").strip().lower())
-    if member is None:
-        raise NotFound("no such user")
+    member = await named_user(request)
     role = form.get("role", "")
 
     def store(conn: Connection) -> None:
@@ -133,9 +131,7 @@ async def change_team(request: web.Request) -> web.StreamResponse:
     if action == "delete":
         await db.write(organisations.remove_team, team)
     elif action in ("add", "remove"):
-        member = await db.read(users.by_name, form.get("user", "").strip().lower())
-        if member is None:
-            raise NotFound("no such user")
+        member = await named_user(request)
         inside = [name for name, _ in await db.read(organisations.members_of, owner.id)]
         if action == "add" and member.name not in inside:
             await db.write(organisations.set_member, owner.id, member.id, manager=False)

@@ -150,6 +150,15 @@ def form_of(request: web.Request) -> dict[str, str]:
     return request[VISIT].form
 
 
+async def named_user(request: web.Request) -> User:
+    """The user whom a form names; InvalidParameter when there is none."""
+    name = form_of(request).get("user", "").strip().lower()
+    found = await hub_of(request).db.read(users.by_name, name)
+    if found is None:
+        raise InvalidParameter(f"there is no user {name}")
+    return found
+
+
 def show(request: web.Request, template: str, *, status: int = 200, **values: Any) -> web.Response:
     """Renders a template with what all pages need."""
     visit = request[VISIT]

@@ -9,18 +9,18 @@ from typing import Any
 from aiohttp import web
 from sqlalchemy import Connection, select
 
-from wherry.errors import Conflict, Forbidden, InvalidParameter, NotFound, WherryError
+from wherry.errors import Conflict, Forbidden, InvalidParameter, WherryError
 from wherry.hub import events
 from wherry.hub.accounts.access import Role
 from wherry.hub.hub import hub_of
 from wherry.hub.outbound import check_url
-from wherry.hub.records import images, organisations, repositories, social, users
+from wherry.hub.records import images, organisations, repositories, social
 from wherry.hub.records.repositories import Repository
 from wherry.hub.registry.names import repository_name
 from wherry.hub.requests import client_address
 from wherry.hub.schema import deliveries, webhooks
 from wherry.hub.web.access import see, url
-from wherry.hub.web.page import back, form_of, show, user_of
+from wherry.hub.web.page import back, form_of, named_user, show, user_of
 
 _LONGEST_README = 100_000
 _LONGEST_DESCRIPTION = 200
@@ -140,10 +140,9 @@ async def set_collaborator(request: web.Request) -> web.StreamResponse:
     """Gives a user a role on the repository, or takes it away."""
     actor, form, hub = user_of(request), form_of(request), hub_of(request)
     seen = await see(request, Role.ADMIN)
-    user = await hub.db.read(users.by_name, form.get("user", "").strip().lower())
-    role = ROLES.get(form.get("role", ""))
-    if user is None or role is None:
-        raise NotFound("no such user or role")
+    user, role = await named_user(request), ROLES.get(form.get("role", ""))
+    if role is None:
+        raise InvalidParameter("no such role")
     repository = seen.repository
 
     def store(conn: Connection) -> None:
