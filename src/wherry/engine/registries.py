@@ -17,6 +17,7 @@ from wherry.images.manifest import Index, Platform, parse_platform
 from wherry.images.reference import Reference
 from wherry.images.store import Image, ImageStore
 from wherry.registry.credentials import Credentials
+from wherry.registry.failures import login_refused
 from wherry.registry.hosts import DOCKER_DOMAIN, DOCKER_INDEX, RegistryOptions
 from wherry.registry.pull import Puller
 from wherry.registry.push import Pusher
@@ -132,9 +133,7 @@ class Registries:
             async for _ in open_sessions(domain, self._options, credentials, push=True):
                 break
         except Unauthorized as error:
-            raise Unauthorized(
-                f"login attempt to {address} failed: unauthorized: {error}"
-            ) from None
+            raise login_refused(address, error) from None
         return {"Status": "Login Succeeded", "IdentityToken": ""}
 
     async def inspect(self, name: str, *, auth: Mapping[str, Any] | None = None) -> View:

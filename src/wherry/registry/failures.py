@@ -61,6 +61,12 @@ def push_denied(cause: WherryError) -> Forbidden:
     return Forbidden(f"denied: requested access to the resource is denied ({cause})")
 
 
+def login_refused(address: str, cause: Unauthorized) -> Unauthorized:
+    """What ``docker login`` shows: the registry's own words, once."""
+    words = str(cause).rpartition("unauthorized: ")[2]
+    return Unauthorized(f"login attempt to {address} failed: unauthorized: {words}")
+
+
 def manifest_unknown(reference: str) -> NotFound:
     """What people see when a tag or digest is not there."""
     return NotFound(f"manifest for {reference} not found: manifest unknown: manifest unknown")
