@@ -14,6 +14,7 @@ import os
 import shutil
 import zlib
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import IO, Self
 
 import zstandard
@@ -139,7 +140,10 @@ class SpooledTree:
         """Put another name of the file ``target`` at ``path``; False when there is no such file."""
         if target not in self._offsets:
             return False
-        self.insert(path, self._entries[target], self._offsets[target])
+        entry, offset = self._entries[target], self._offsets[target]
+        if entry.size:  # two files that are empty may share an offset
+            entry = self._entries[target] = replace(entry, inode=(0, offset))
+        self.insert(path, entry, offset)
         return True
 
     def _remove(self, path: str) -> None:

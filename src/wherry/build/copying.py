@@ -122,6 +122,16 @@ def _expand(tree: Tree, directory: str, parts: Sequence[str], deep: bool) -> Ite
             yield from _expand(tree, inner, rest, deep)
 
 
+def _linked(item: Item, firsts: dict[tuple[int, tuple[int, int]], Item]) -> Item:
+    """``item`` as another name of the first one of the same file, if there is one already."""
+    if item.tree is None or item.entry.inode is None:
+        return item
+    first = firsts.setdefault((id(item.tree), item.entry.inode), item)
+    if first is item or first.entry != item.entry:
+        return item
+    return replace(item, hard_link=first.path)
+
+
 class LayerPlan:
     """The entries of a layer that goes on top of ``target``, in the order of their paths."""
 
@@ -133,7 +143,9 @@ class LayerPlan:
 
     def items(self) -> list[Item]:
         """What was planned: parents come before their children."""
-        return [self._items[path] for path in sorted(self._items, key=lambda p: p.split("/"))]
+        ordered = [self._items[path] for path in sorted(self._items, key=lambda p: p.split("/"))]
+        firsts: dict[tuple[int, tuple[int, int]], Item] = {}
+        return [_linked(item, firsts) for item in ordered]
 
     def copy(self, origins: Sequence[Origin], destination: str, *, into: bool = False) -> None:
         """Plan a COPY; ``into`` says that the destination is a directory in any case.

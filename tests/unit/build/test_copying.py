@@ -92,6 +92,14 @@ def test_parents_keeps_paths(source: str, expected: list[str]) -> None:
     assert shown(plan([source], "/d/", parents=True)) == expected
 
 
+def test_names_of_one_file_stay_names_of_one_file() -> None:
+    files: dict[str, File] = {"d/a": "1", "d/b": ("=", "d/a"), "d/c": "1", "e/a": "2"}
+    links = {item.path: item.hard_link for item in plan(["d"], "/to", context=files)}
+    assert links == {"to": "", "to/a": "", "to/b": "to/a", "to/c": ""}
+    links = {item.path: item.hard_link for item in plan(["d", "e"], "/to/", context=files)}
+    assert links == {"to": "", "to/a": "", "to/b": "", "to/c": ""}  # a is another file now
+
+
 @pytest.mark.parametrize(
     ("sources", "exclude", "expected"),
     [

@@ -12,7 +12,7 @@ File = str | bytes | tuple[str, str] | None
 
 
 def tree(files: dict[str, File], **changes: int) -> TarTree:
-    """Text and bytes are files, ("->", target) symbolic links, None directories."""
+    """Text and bytes are files, ("->", target) links, ("=", name) hard links, None directories."""
     file = tempfile.TemporaryFile()  # noqa: SIM115  the tree owns it
     with tarfile.open(fileobj=file, mode="w") as archive:
         for name, content in files.items():
@@ -33,7 +33,7 @@ def _member(
         member.type = tarfile.DIRTYPE
         return member, None
     if isinstance(content, tuple):
-        member.type = tarfile.SYMTYPE
+        member.type = tarfile.SYMTYPE if content[0] == "->" else tarfile.LNKTYPE
         member.linkname = content[1]
         return member, None
     data = content.encode() if isinstance(content, str) else content
