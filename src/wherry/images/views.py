@@ -157,11 +157,14 @@ def history_view(store: ImageStore, image: Image) -> list[dict[str, Any]]:
             }
         )
     lines.reverse()
+    # A parent may be several steps away: it stands where its own history ends.
     found: Image | None = image
-    for line in lines:
-        if found is None:
+    place = -1
+    while found is not None and place < (newer := len(lines) - len(found.config.history)):
+        place = newer
+        if place == len(lines):
             break
-        line["Id"] = found.id
-        line["Tags"] = repo_tags(found) or None
+        lines[place]["Id"] = found.id
+        lines[place]["Tags"] = repo_tags(found) or None
         found = store.find(found.parent) if found.parent else None
     return lines

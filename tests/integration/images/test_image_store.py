@@ -461,6 +461,15 @@ def test_inspect_and_history(store: ImageStore) -> None:
     ]
 
 
+def test_history_names_a_parent_at_the_step_that_made_it(store: ImageStore) -> None:
+    [base], _ = loaded(store, image_archive(BASE))
+    layers = (BASE, TOP, layer(c="3"))
+    loaded(store, image_archive(*layers))
+    image = store.create(config(*layers, created="2026-01-03T00:00:00Z"), parent=base.id)
+    lines = views.history_view(store, image)
+    assert [line["Id"] for line in lines] == [image.id, "<missing>", base.id]
+
+
 def test_import_of_a_compressed_root(store: ImageStore) -> None:
     data = io.BytesIO(lzma.compress(BASE))
     image = import_image(store, data, run={"Cmd": ["x"]}, message="mine", target=parse("im:1"))
