@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 from wherry.build.errors import SyntaxProblem, quoted
+from wherry.images.manifest import KNOWN_ARCHITECTURES, KNOWN_SYSTEMS
 
 _PART = re.compile(r"[A-Za-z0-9_.-]+")
 _ARCHITECTURES = {
@@ -54,8 +55,12 @@ def parse_platform(text: str) -> Platform:
             ' component must match "^[A-Za-z0-9_.-]+$": invalid argument'
         )
     if len(parts) == 1:
-        if parts[0] in ("linux", "windows", "darwin", "freebsd"):
+        if parts[0] in KNOWN_SYSTEMS:
             return Platform(parts[0], host_platform().architecture)
+        if parts[0] not in _ARCHITECTURES and parts[0] not in KNOWN_ARCHITECTURES:
+            raise SyntaxProblem(
+                f"{quoted(text)}: unknown operating system or architecture: invalid argument"
+            )
         parts = ["linux", parts[0]]
     architecture, variant = _ARCHITECTURES.get(parts[1], (parts[1], ""))
     if len(parts) == 3:

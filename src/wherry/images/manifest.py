@@ -39,6 +39,16 @@ _ARCHITECTURES = {
     "riscv64": ("riscv64", ""),
     "loongarch64": ("loong64", ""),
 }
+# What Go has builds for, https://go.dev/doc/install/source#environment: a word alone is one of
+# these. Pairs are not checked, they may be of a registry that knows more.
+KNOWN_SYSTEMS = {
+    "aix", "android", "darwin", "dragonfly", "freebsd", "illumos", "ios", "js", "linux",
+    "netbsd", "openbsd", "plan9", "solaris", "wasip1", "windows",
+}  # fmt: skip
+KNOWN_ARCHITECTURES = {
+    "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64",
+    "ppc64le", "riscv64", "s390x", "wasm",
+}  # fmt: skip
 _COMPONENT = re.compile("[A-Za-z0-9_.-]+")
 _ALIASES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "armhf": "arm", "i386": "386"}
 
@@ -87,8 +97,12 @@ def parse_platform(value: str) -> Platform:
         raise InvalidParameter(f'"{value}": cannot parse platform specifier: invalid argument')
     here = this_platform()
     if len(parts) == 1:
-        if parts[0] in ("linux", "windows", "darwin", "freebsd"):
+        if parts[0] in KNOWN_SYSTEMS:
             return Platform(parts[0], here.architecture, here.variant)
+        if _ALIASES.get(parts[0], parts[0]) not in KNOWN_ARCHITECTURES:
+            raise InvalidParameter(
+                f'"{value}": unknown operating system or architecture: invalid argument'
+            )
         parts = ["linux", parts[0]]
     return Platform(parts[0], _ALIASES.get(parts[1], parts[1]), parts[2] if len(parts) > 2 else "")
 

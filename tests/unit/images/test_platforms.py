@@ -2,6 +2,8 @@
 
 import pytest
 
+from wherry.build import platforms
+from wherry.build.errors import SyntaxProblem
 from wherry.errors import InvalidParameter
 from wherry.images.manifest import Platform, parse_platform
 
@@ -12,6 +14,8 @@ from wherry.images.manifest import Platform, parse_platform
         ("linux/amd64", Platform("linux", "amd64")),
         ("linux/arm/v7", Platform("linux", "arm", "v7")),
         ("arm64", Platform("linux", "arm64")),
+        ("x86_64", Platform("linux", "amd64")),
+        ("linux/new", Platform("linux", "new")),
         ("Linux/x86_64", Platform("linux", "amd64")),
         ('{"os":"linux","architecture":"arm64"}', Platform("linux", "arm64")),
         ('{"os":"linux","architecture":"arm","variant":"v6"}', Platform("linux", "arm", "v6")),
@@ -27,3 +31,15 @@ def test_platforms(text: str, platform: Platform) -> None:
 def test_no_platforms(text: str) -> None:
     with pytest.raises(InvalidParameter):
         parse_platform(text)
+
+
+@pytest.mark.parametrize("text", ["foo", "amd65"])
+def test_words_that_are_no_platform(text: str) -> None:
+    problem = f'"{text}": unknown operating system or architecture: invalid argument'
+    with pytest.raises(InvalidParameter) as caught:
+        parse_platform(text)
+    assert str(caught.value) == problem
+    with pytest.raises(SyntaxProblem) as wrong:
+        platforms.parse_platform(text)
+    assert str(wrong.value) == problem
+    assert str(platforms.parse_platform("arm64")) == "linux/arm64"
