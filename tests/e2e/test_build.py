@@ -232,6 +232,20 @@ def test_options_of_the_client(engine: Daemon, tmp_path: Path) -> None:
     assert json.loads(labels) == {"a": "b", "c": "d"}
 
 
+def test_the_network_of_a_container(engine: Daemon) -> None:
+    dockerfile = "FROM busybox\nRUN wget -qO- http://localhost:81/hostname\n"
+    serve = ("httpd", "-f", "-p", "81", "-h", "/etc")
+    engine.docker("run", "-d", "--name", "donor", "--hostname", "lent", "busybox", *serve)
+    try:
+        assert "lent\n" in built(engine, dockerfile, "--no-cache", "--network", "container:donor")
+    finally:
+        engine.docker("rm", "-f", "donor")
+    objects = post(
+        engine, archive({"Dockerfile": dockerfile}), networkmode="container:donor", nocache=1
+    )
+    assert objects[-1]["error"] == "No such container: donor"
+
+
 def test_limits_reach_the_commands(engine: Daemon) -> None:
     output = built(
         engine,

@@ -271,6 +271,9 @@ class BuildEngine:
     ) -> int:
         services = self._services
         async with AsyncExitStack() as undo:
+            joined = namespaces.resolve(services, container, host, self._first_id(host))
+            donor = namespaces.joined_reference(host.network_mode)
+            files = services.directory(services.find(donor).id if donor else container)
             plan = services.networks.allocate(container)
             services.networks.write_files(plan)
             spec_input = SpecInput(
@@ -278,10 +281,9 @@ class BuildEngine:
                 host=host,
                 args=request.arguments,
                 mounts=points,
-                files={
-                    f"/etc/{name}": f"{services.directory(container)}/{name}" for name in _FILES
-                },
-                first_id=self._first_id(host),
+                files={f"/etc/{name}": f"{files}/{name}" for name in _FILES},
+                first_id=joined.first_id,
+                joined=joined.paths,
                 ulimits=services.config.ulimits,
                 no_new_privileges=services.config.no_new_privileges,
                 apparmor=services.facts.apparmor,

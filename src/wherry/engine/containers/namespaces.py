@@ -55,13 +55,14 @@ def own_user_namespace(host: HostConfig, *, available: bool, host_only: bool) ->
     )
 
 
-def resolve(services: Services, record: Record) -> Joined:
-    """Find the namespaces that a starting container joins.
+def resolve(
+    services: Services, container_id: str, host: HostConfig, first_id: int | None
+) -> Joined:
+    """Find the namespaces that a starting container joins; ``first_id`` is of its own.
 
     Who shares a namespace has to share the user namespace that owns it; two donors that do not
     share theirs leave only the host's. Raises Conflict when a donor does not run.
     """
-    host = record.host
     modes = dict(zip(_JOINABLE, (host.pid_mode, host.ipc_mode, host.network_mode), strict=True))
     donors: dict[str, Container] = {}
     for kind, mode in modes.items():
@@ -78,9 +79,9 @@ def resolve(services: Services, record: Record) -> Joined:
             )
         shm = shm_path(services, donor.id)
     elif host.ipc_mode == "shareable":
-        shm = shm_path(services, record.id)
+        shm = shm_path(services, container_id)
     if not donors:
-        return Joined({}, record.first_id, shm)
+        return Joined({}, first_id, shm)
     paths = {
         kind: f"/proc/{donor.state.pid}/ns/{'net' if kind == 'network' else kind}"
         for kind, donor in donors.items()

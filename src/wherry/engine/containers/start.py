@@ -80,7 +80,7 @@ async def start_locked(services: Services, container: Container) -> None:
 
 async def _start(services: Services, container: Container, undo: AsyncExitStack) -> None:
     record = container.record
-    joined = namespaces.resolve(services, record)
+    joined = namespaces.resolve(services, record.id, record.host, record.first_id)
     try:
         plan = services.networks.allocate(record.id)
     except WherryError as error:
