@@ -219,7 +219,11 @@ async def git_tree(
         if not wanted.reference:
             raise
         await _git(clone, "fetch", "--quiet", "--tags", "origin")
-        target = f"{reference}^{{commit}}"
+        named = ("--verify", "--quiet", "--end-of-options", f"{reference}^{{commit}}")
+        try:
+            target = (await _git(clone, "rev-parse", *named)).strip()
+        except Unavailable:
+            raise Unavailable(f"repository does not contain ref {reference}") from None
     await _git(clone, "checkout", "--quiet", "--detach", target)
     commit = (await _git(clone, "rev-parse", "HEAD")).strip()
     if checksum and not commit.startswith(checksum.removeprefix("sha256:")):

@@ -5,6 +5,8 @@ import io
 import lzma
 import tarfile
 import tempfile
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 import zstandard
@@ -12,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.build.trees import tree
 
+from wherry.build import fetch
 from wherry.build.context import TarTree, copy_decompressed, unpack
 from wherry.build.fetch import GitSource, begins_archive, is_git, is_remote
 from wherry.build.trees import Kind
-from wherry.errors import InvalidParameter
+from wherry.errors import InvalidParameter, Unavailable
 
 
 def archive(*names: str) -> bytes:
@@ -139,6 +142,20 @@ def test_archives_are_known_by_content() -> None:
 )
 def test_kinds_of_sources(source: str, git: bool, remote: bool) -> None:
     assert (is_git(source), is_remote(source)) == (git, remote)
+
+
+async def test_a_reference_that_a_repository_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def git(_: str, command: str, *arguments: str) -> str:
+        if (command == "fetch" and "nope" in arguments) or command in ("rev-parse", "checkout"):
+            raise Unavailable(f"git {command} failed: fatal: what git says")
+        return ""
+
+    monkeypatch.setattr(fetch, "_git", git)
+    async with AsyncExitStack() as stack:
+        with pytest.raises(Unavailable, match="contain ref nope"):
+            await fetch.git_tree("git://host/r#nope", str(tmp_path), stack)
 
 
 @pytest.mark.parametrize(
