@@ -6,11 +6,12 @@ import posixpath
 from collections.abc import Sequence
 from dataclasses import replace
 
-from wherry.build import dockerfile
+from wherry.build import dockerfile, imageconfig
 from wherry.build import instructions as known
-from wherry.build.errors import DockerfileError
+from wherry.build.errors import DockerfileError, SyntaxProblem
 from wherry.build.instructions import Instruction
 from wherry.build.instructions.base import Command
+from wherry.build.words import Expander
 from wherry.engine.config.container import ContainerConfig, HealthConfig
 from wherry.errors import InvalidParameter
 
@@ -44,33 +45,45 @@ def apply(config: ContainerConfig, texts: Sequence[str]) -> ContainerConfig:
         parsed = dockerfile.parse("\n".join(["FROM scratch", *lines]).encode())
     except DockerfileError as error:
         raise InvalidParameter(str(error)) from None
+    commanded = False
     for instruction in parsed.stages[0].instructions:
-        config = _applied(config, instruction)
+        try:
+            config = _applied(config, instruction, commanded)
+        except SyntaxProblem as problem:
+            raise InvalidParameter(str(problem)) from None
+        commanded = commanded or isinstance(instruction, known.Cmd)
     return config
 
 
-def _applied(config: ContainerConfig, one: Instruction) -> ContainerConfig:
+def _applied(config: ContainerConfig, one: Instruction, commanded: bool) -> ContainerConfig:
+    """``commanded``: a CMD came before, which an ENTRYPOINT then leaves alone."""
+    environment = dict(entry.split("=", 1) for entry in config.env or () if "=" in entry)
+    expander = Expander(environment)
+    expand = expander.word
     match one:
         case known.Cmd():
             return replace(config, cmd=_words(config, one.command))
         case known.Entrypoint():
-            return replace(config, entrypoint=_words(config, one.command) or None, cmd=None)
+            entrypoint = _words(config, one.command) or None
+            return replace(config, entrypoint=entrypoint, cmd=config.cmd if commanded else None)
         case known.Env():
-            return replace(config, env=_with_env(config.env or (), _plain(one.pairs)))
+            pairs = [(expand(name), expand(value)) for name, value in one.pairs]
+            return replace(config, env=_with_env(config.env or (), pairs))
         case known.Label():
-            return replace(config, labels={**(config.labels or {}), **dict(_plain(one.pairs))})
+            labels = {expand(name): expand(value) for name, value in one.pairs}
+            return replace(config, labels={**(config.labels or {}), **labels})
         case known.Expose():
-            ports = (port if "/" in port else f"{port}/tcp" for port in one.ports)
+            ports = imageconfig.exposed_ports(expander.words(" ".join(one.ports)))
             return replace(config, exposed_ports=_joined(config.exposed_ports, tuple(ports)))
         case known.Volume():
-            return replace(config, volumes=_joined(config.volumes, one.paths))
+            return replace(config, volumes=_joined(config.volumes, tuple(map(expand, one.paths))))
         case known.Workdir():
-            path = posixpath.normpath(posixpath.join(config.working_dir or "/", one.path))
+            path = posixpath.normpath(posixpath.join(config.working_dir or "/", expand(one.path)))
             return replace(config, working_dir=path)
         case known.User():
-            return replace(config, user=one.user)
+            return replace(config, user=expand(one.user))
         case known.StopSignal():
-            return replace(config, stop_signal=one.signal)
+            return replace(config, stop_signal=expand(one.signal))
         case known.Shell():
             return replace(config, shell=one.shell)
         case known.OnBuild():
@@ -104,28 +117,3 @@ def _with_env(env: tuple[str, ...], pairs: Sequence[tuple[str, str]]) -> tuple[s
     variables = {entry.partition("=")[0]: entry for entry in env}
     variables |= {name: f"{name}={value}" for name, value in pairs}
     return tuple(variables.values())
-
-
-def _plain(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Names and values without the quotes and escapes of the Dockerfile."""
-    return [(_unquoted(name), _unquoted(value)) for name, value in pairs]
-
-
-def _unquoted(text: str) -> str:
-    result, quote, position = [], "", 0
-    while position < len(text):
-        letter = text[position]
-        position += 1
-        if letter == "\\" and quote != "'" and position < len(text):
-            result.append(text[position])
-            position += 1
-        elif quote:
-            if letter == quote:
-                quote = ""
-            else:
-                result.append(letter)
-        elif letter in "'\"":
-            quote = letter
-        else:
-            result.append(letter)
-    return "".join(result)

@@ -152,7 +152,10 @@ def test_a_volume_on_a_parent_does_not_hide_the_engine_s_files() -> None:
 
 def test_a_read_only_root_and_its_limits() -> None:
     host = replace(BASE.host, readonly_rootfs=True, ulimits=(Ulimit("nofile", 20, 10),))
-    spec = build(replace(BASE, host=host, ulimits={"core": (0, 0), "nofile": (1, 1)}))
+    files = {"/etc/hosts": "/ours"}
+    spec = build(replace(BASE, host=host, files=files, ulimits={"core": (0, 0), "nofile": (1, 1)}))
+    hosts = next(one for one in spec["mounts"] if one["destination"] == "/etc/hosts")
+    assert "ro" in hosts["options"]
     assert spec["root"]["readonly"] is True
     assert spec["process"]["rlimits"] == [
         {"type": "RLIMIT_CORE", "soft": 0, "hard": 0},

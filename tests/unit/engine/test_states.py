@@ -105,6 +105,8 @@ def test_health_counts_failures_after_the_start_period_and_keeps_five_results() 
     for _ in range(9):
         recovered = recovered.after(good, 2, starting=False)
     assert len(recovered.results) == 5
+    ended = recovered.ended()
+    assert (ended.status, ended.results) == ("unhealthy", recovered.results)
 
 
 def test_health_commands() -> None:
@@ -189,3 +191,18 @@ def test_changes_of_commit() -> None:
     with pytest.raises(InvalidParameter, match="ODD is not a valid change command"):
         changes.apply(config, ["ODD x"])
     assert changes.apply(config, ["ENV A=1 \\\n B=2"]).env == ("A=1", "B=2")
+    with pytest.raises(InvalidParameter, match="invalid containerPort"):
+        changes.apply(config, ["EXPOSE x"])
+
+
+def test_changes_see_variables_and_the_command_before_an_entrypoint() -> None:
+    config = ContainerConfig(env=("HOME=/h",), cmd=("old",))
+    changed = changes.apply(
+        config,
+        ["ENV A=$HOME/a", "WORKDIR $A", "EXPOSE 1-2", 'CMD ["new"]', 'ENTRYPOINT ["sh"]'],
+    )
+    assert changed.env == ("HOME=/h", "A=/h/a")
+    assert changed.working_dir == "/h/a"
+    assert changed.exposed_ports == ("1/tcp", "2/tcp")
+    assert (changed.entrypoint, changed.cmd) == (("sh",), ("new",))
+    assert changes.apply(config, ['ENTRYPOINT ["sh"]']).cmd is None

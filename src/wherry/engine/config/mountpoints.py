@@ -312,7 +312,8 @@ def parse_tmpfs(destination: str, options: str) -> MountPoint:
     }
     for word in words:
         if word.partition("=")[0] not in known:
-            raise InvalidParameter(f"invalid tmpfs option [{word!r}]".replace("'", '"'))
+            shown = " ".join(f'"{part}"' for part in word.split("=", 1))
+            raise InvalidParameter(f"invalid tmpfs option [{shown}]")
     return MountPoint("tmpfs", target, read_write="ro" not in words, options=words, listed=False)
 
 

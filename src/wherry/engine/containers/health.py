@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Sequence
 
+from wherry.build.imageconfig import go_duration
 from wherry.engine.config.container import ContainerConfig, HealthConfig
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.healthstate import Health, Result
@@ -52,10 +53,12 @@ def begin(services: Services, container: Container, *, again: bool = False) -> N
 
 
 def end(services: Services, container: Container) -> None:
-    """Check no more; what was found stays, as unhealthy or not."""
+    """Check no more; what was found stays, and the container counts as unhealthy."""
     if container.health_task is not None:
         container.health_task.cancel()
         container.health_task = None
+    if container.health is not None:
+        services.set_health(container, container.health.ended())
 
 
 async def _check_on(services: Services, container: Container) -> None:
@@ -115,18 +118,15 @@ async def _check(
         except TimeoutError:
             with contextlib.suppress(WherryError):
                 await shim.signal(9, exec_id)
-            seconds = patience / SECOND
-            shown_time = f"{seconds:g}s"
-            return Result(
-                begun, time.time_ns(), -1, f"Health check exceeded timeout ({shown_time})"
-            )
+            output_text = f"Health check exceeded timeout ({go_duration(patience)})"
+            return Result(begun, time.time_ns(), -1, output_text)
         except WherryError:
             return None
         finally:
             reading.cancel()
     services.publish(container, "exec_die", {"execID": exec_id, "exitCode": str(status.code)})
-    code = status.code if status.code in (0, 1) else 1
-    return Result(begun, time.time_ns(), code, output[:_LONGEST_OUTPUT].decode(errors="replace"))
+    text = output[:_LONGEST_OUTPUT].decode(errors="replace")
+    return Result(begun, time.time_ns(), status.code, text)
 
 
 async def _read(sock: socket.socket) -> bytes:

@@ -49,6 +49,10 @@ class Health:
         streak = self.streak + 1
         return Health("unhealthy" if streak >= retries else self.status, streak, results)
 
+    def ended(self) -> Health:
+        """The health once nobody checks any more: unhealthy, with what was found kept."""
+        return replace(self, status="unhealthy")
+
     def to_json(self) -> dict[str, Any]:
         """A form for the store."""
         return asdict(self)

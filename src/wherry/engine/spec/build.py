@@ -78,7 +78,7 @@ def build(given: SpecInput) -> dict[str, Any]:
                 host, writable=host.privileged, writable_cgroups=security.writable_cgroups
             ),
             *mounts.shm_mount(host, given.shm),
-            *mounts.user_mounts(given.mounts, given.files),
+            *mounts.user_mounts(given.mounts, given.files, read_only=host.readonly_rootfs),
         ],
         "annotations": dict(host.annotations or {}),
         "linux": linux,

@@ -50,19 +50,25 @@ def shm_mount(host: HostConfig, shared: str) -> list[Entry]:
     return [_entry("/dev/shm", "tmpfs", "shm", *_STRICT, "mode=1777", size)]
 
 
-def user_mounts(points: Sequence[MountPoint], files: Mapping[str, str]) -> list[Entry]:
+def user_mounts(
+    points: Sequence[MountPoint], files: Mapping[str, str], *, read_only: bool = False
+) -> list[Entry]:
     """Binds, volumes and tmpfs, and the engine's ``files`` where nothing else is mounted.
 
-    Parents come first: a volume on ``/etc`` does not hide the hosts file.
+    Parents come first: a volume on ``/etc`` does not hide the hosts file. ``read_only``: the
+    root is, and so the engine's files in it are too.
     """
     taken = {point.destination for point in points}
-    entries = [_file(path, source) for path, source in files.items() if path not in taken]
+    entries = [
+        _file(path, source, read_only) for path, source in files.items() if path not in taken
+    ]
     entries += [_point(point) for point in in_order(points)]
     return sorted(entries, key=lambda entry: str(entry["destination"]).count("/"))
 
 
-def _file(path: str, source: str) -> Entry:
-    return _entry(path, "bind", source, "bind", "rprivate")
+def _file(path: str, source: str, read_only: bool) -> Entry:
+    access = ("ro",) if read_only else ()
+    return _entry(path, "bind", source, "bind", "rprivate", *access)
 
 
 def _point(point: MountPoint) -> Entry:
