@@ -145,6 +145,16 @@ def test_what_the_host_lacks_is_dropped_with_a_warning() -> None:
     assert len(warnings) == 2
 
 
+def test_the_swappiness_that_clients_send_for_none_is_none() -> None:
+    changed, warnings = check_resources(Resources(memory_swappiness=-1), FACTS)
+    assert (changed.memory_swappiness, warnings) == (None, [])
+
+
+def test_no_volumes_are_told_as_none() -> None:
+    merged = merge_image(ContainerConfig(volumes=(), cmd=("a",)), ContainerConfig())
+    assert merged.volumes is None
+
+
 @given(st.sets(st.integers(0, 200), min_size=1))
 def test_number_sets_round_trip(numbers: set[int]) -> None:
     assert parse_number_set(show_number_set(numbers)) == numbers

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from wherry.engine.config.container import ContainerConfig
 from wherry.engine.config.host import DeviceMapping, HostConfig, Ulimit
 from wherry.engine.config.mountpoints import parse_bind
-from wherry.engine.spec import SpecInput, build
+from wherry.engine.spec import SpecInput, build, mounts
 from wherry.engine.spec.build import environment, namespaces, sysctls
 from wherry.engine.spec.resources import linux_resources
 from wherry.engine.spec.security import (
@@ -55,6 +56,16 @@ def test_joined_namespaces_are_paths() -> None:
     found = {one["type"]: one.get("path") for one in namespaces(joined)}
     assert (found["network"], found["user"]) == ("/proc/7/ns/net", "/proc/7/ns/user")
     assert sysctls(joined) == {}
+
+
+def test_the_host_s_message_queues_are_shared_where_there_are_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = replace(BASE, host=replace(BASE.host, ipc_mode="host"))
+    for place, expected in ((tmp_path, True), (tmp_path / "none", False)):
+        monkeypatch.setattr(mounts, "_HOST_QUEUES", str(place))
+        targets = {one["destination"] for one in build(shared)["mounts"]}
+        assert ("/dev/mqueue" in targets) is expected
 
 
 def test_ids_are_mapped_only_with_a_user_namespace() -> None:

@@ -85,7 +85,9 @@ def _check_memory(given: R, facts: HostFacts, warnings: list[str], update: bool)
             raise InvalidParameter(
                 f"Invalid value: {swappiness}, valid memory swappiness range is 0-100"
             )
-        if swappiness != -1 and facts.cgroup_version == 2:
+        if swappiness == -1:  # how clients say that nothing was asked for
+            given = replace(given, memory_swappiness=None)
+        elif facts.cgroup_version == 2:
             warnings.append(
                 "Your kernel does not support memory swappiness capabilities or the cgroup is not"
                 " mounted. Memory swappiness discarded."

@@ -46,9 +46,7 @@ def merge_image(config: ContainerConfig, image: ContainerConfig) -> ContainerCon
 
 
 def _union(given: tuple[str, ...] | None, image: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    if given is None and not image:
-        return None
-    return tuple(dict.fromkeys((*(given or ()), *(image or ()))))
+    return tuple(dict.fromkeys((*(given or ()), *(image or ())))) or None
 
 
 def _merge_health(given: HealthConfig | None, image: HealthConfig | None) -> HealthConfig | None:

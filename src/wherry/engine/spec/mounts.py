@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from wherry.engine.config.mountpoints import MountPoint, in_order
 
 Entry = dict[str, Any]
 
+_HOST_QUEUES = "/dev/mqueue"
 _STRICT = ("nosuid", "noexec", "nodev")
 
 
@@ -33,7 +35,8 @@ def system_mounts(host: HostConfig, *, writable: bool, writable_cgroups: bool) -
         _entry("/sys/fs/cgroup", "cgroup", "cgroup", *_STRICT, *cgroup_access),
     ]  # fmt: skip
     if ipc == "host":
-        entries.append(_entry("/dev/mqueue", "bind", "/dev/mqueue", "rbind", *_STRICT))
+        if os.path.isdir(_HOST_QUEUES):
+            entries.append(_entry("/dev/mqueue", "bind", _HOST_QUEUES, "rbind", *_STRICT))
         entries.append(_entry("/dev/shm", "bind", "/dev/shm", "rbind"))
         return entries
     entries.append(_entry("/dev/mqueue", "mqueue", "mqueue", *_STRICT))
