@@ -134,7 +134,7 @@ def test_classic_output(engine: Daemon) -> None:
         ("FROM busybox\nCOPY nope /", "COPY failed: file not found in build context or excluded by .dockerignore: stat nope: file does not exist"),
         ("RUN x", "no build stage in current context"),
         ("FROM busybox\nCOPY --from=9 a b", "invalid from flag value 9: index out of bounds"),
-        ("FROM busybox\nRUN --mount=type=secret,id=x,required=true true", "secret x: not found"),
+        ("FROM busybox\nRUN --mount=type=secret,id=x,required=true true", "\nsecret x: not found"),
         ("FROM busybox\nRUN --security=insecure true", "security.insecure is not allowed"),
         ("FROM busybox\nUSER nobody-here\nRUN true", "nobody-here"),
         ("FROM busybox\nEXPOSE x", "invalid containerPort: x"),

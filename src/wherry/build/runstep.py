@@ -25,6 +25,7 @@ from wherry.build.layertree import LayerTree
 from wherry.build.progress import Lane
 from wherry.build.state import StageState
 from wherry.build.trees import Kind, Tree, entry_digest, normalise, resolve, walk
+from wherry.errors import InvalidParameter
 
 
 async def run_step(
@@ -257,7 +258,7 @@ async def _agent(job: Job, mount: Mount, stack: AsyncExitStack) -> RunMount | No
     path = f"{stack.enter_context(job.backend.in_memory())}/agent"
     if not await job.request.agents(name, path, stack):
         if mount.required:
-            raise SyntaxProblem(f"no SSH key {quoted(name)} forwarded from the client")
+            raise InvalidParameter(f"no SSH key {quoted(name)} forwarded from the client")
         return None
     os.chown(path, mount.uid or 0, mount.gid or 0)
     os.chmod(path, 0o600 if mount.mode is None else mount.mode)
@@ -268,7 +269,7 @@ async def _secret_value(job: Job, mount: Mount) -> bytes | None:
     name = mount.id or mount.source or posixpath.basename(mount.target)
     value = await job.request.secrets(name)
     if value is None and mount.required:
-        raise SyntaxProblem(f"secret {name}: not found")
+        raise InvalidParameter(f"secret {name}: not found")
     return value
 
 
