@@ -63,3 +63,9 @@ class KernelError(WherryError):
         name = _errno.errorcode.get(self.errno, str(self.errno))
         where = f" {self.path}" if self.path else ""
         return f"{self.step}{where}: {os.strerror(self.errno)} ({name})"
+
+
+def prefixed(text: str, error: WherryError) -> WherryError:
+    """A failure of the same kind that first says what was attempted."""
+    kind = type(error) if "__init__" not in vars(type(error)) else WherryError
+    return kind(f"{text}: {error}")

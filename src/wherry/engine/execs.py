@@ -290,9 +290,11 @@ def _named(item: str) -> tuple[str, str]:
 
 def _check_running(container: Container, reference: str) -> Shim:
     if container.state.status == "paused":
-        raise Conflict(f"container {reference} is paused, unpause the container before exec")
+        raise Conflict(f"Container {reference} is paused, unpause the container before exec")
     if container.state.status == "restarting":
-        raise Conflict(f"container {reference} is restarting, wait until the container is running")
+        raise Conflict(
+            f"Container {container.id} is restarting, wait until the container is running"
+        )
     if not container.state.alive or container.shim is None:
         raise Conflict(f"container {container.id} is not running")
     return container.shim

@@ -21,7 +21,9 @@ def network_view(network: Network) -> dict[str, Any]:
         "IPAM": {
             "Driver": network.ipam_driver,
             "Options": dict(network.ipam_options) if network.ipam_options is not None else None,
-            "Config": [pool.view() for pool in network.pools],
+            "Config": [
+                pool.view() for pool in sorted(network.pools, key=lambda pool: pool.subnet.version)
+            ],
         },
         "Internal": network.internal,
         "Attachable": network.attachable,

@@ -66,6 +66,8 @@ def test_container_methods(client: Any) -> None:
         box.pause()
         box.reload()
         assert box.status == "paused"
+        with pytest.raises(APIError, match=f"Container {box.id} is paused, unpause the container"):
+            box.exec_run("true")
         box.unpause()
         box.rename("sdk2")
         assert client.containers.get("sdk2").id == box.id
@@ -178,3 +180,26 @@ def test_networks_and_volumes(client: Any) -> None:
     finally:
         network.remove()
         volume.remove()
+
+
+def test_a_restart_that_fails_says_so(client: Any) -> None:
+    box = client.containers.create("busybox", "true", network_mode="nosuch")
+    try:
+        told = f"Cannot restart container {box.id}: .*network nosuch not found"
+        with pytest.raises(NotFound, match=told):
+            box.restart()
+    finally:
+        box.remove()
+
+
+def test_a_network_shows_its_ipv4_pool_first(client: Any) -> None:
+    pool = docker.types.IPAMPool(subnet="fd00:7777::/64")
+    ipam = docker.types.IPAMConfig(pool_configs=[pool])
+    network = client.networks.create("two-pools", enable_ipv6=True, ipam=ipam)
+    try:
+        network.reload()
+        first, second = (one["Subnet"] for one in network.attrs["IPAM"]["Config"])
+        assert ":" not in first
+        assert second == "fd00:7777::/64"
+    finally:
+        network.remove()

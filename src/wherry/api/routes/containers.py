@@ -8,7 +8,7 @@ from wherry.api import adapt
 from wherry.api.call import Call
 from wherry.api.replies import Stream, encode, nothing, reply
 from wherry.api.router import Route
-from wherry.errors import Conflict, InvalidParameter, NotFound, WherryError
+from wherry.errors import Conflict, InvalidParameter, NotFound, WherryError, prefixed
 
 
 async def list_all(call: Call) -> web.StreamResponse:
@@ -70,7 +70,7 @@ async def kill(call: Call) -> web.StreamResponse:
     try:
         await call.engine.containers.kill(call.name, call.optional("signal"))
     except (NotFound, Conflict) as error:
-        raise type(error)(f"cannot kill container: {call.name}: {error}") from error
+        raise prefixed(f"cannot kill container: {call.name}", error) from error
     return nothing()
 
 

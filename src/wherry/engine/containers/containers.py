@@ -31,7 +31,14 @@ from wherry.engine.containers import (
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.services import Services
 from wherry.engine.filters import Filters
-from wherry.errors import Conflict, InvalidParameter, NotFound, NotImplementedHere
+from wherry.errors import (
+    Conflict,
+    InvalidParameter,
+    NotFound,
+    NotImplementedHere,
+    WherryError,
+    prefixed,
+)
 from wherry.linux.cgroups import Cgroup
 from wherry.runtime.client import AttachRequest
 
@@ -84,7 +91,11 @@ class Containers:
         signal: str | None = None,
     ) -> None:
         """Stop and start."""
-        await stop.restart(self._services, self._find(reference), timeout, signal)
+        container = self._find(reference)
+        try:
+            await stop.restart(self._services, container, timeout, signal)
+        except WherryError as error:
+            raise prefixed(f"Cannot restart container {reference}", error) from error
 
     async def kill(self, reference: str, signal: str | None = None) -> None:
         """Send a signal, SIGKILL by default; raises Conflict when it does not run."""

@@ -23,13 +23,14 @@ from wherry.engine.containers.state import State, Status
 from wherry.engine.spec.apparmor import DEFAULT, policy
 from wherry.engine.spec.build import SpecInput, build, held_capabilities
 from wherry.engine.spec.security import parse_security_options
-from wherry.errors import Conflict, InvalidParameter, KernelError, NotModified, WherryError
+from wherry.errors import Conflict, InvalidParameter, NotModified, WherryError, prefixed
 from wherry.linux import apparmor, seccomp
 from wherry.network.model import Plan
 from wherry.runtime.bundle import Bundle, StartFailed
 
 _NOT_FOUND = 127
 _UNKNOWN = 128
+_NETWORKING = "failed to set up container networking"
 """Exit code of a container whose start failed for another reason than its command."""
 
 
@@ -84,7 +85,7 @@ async def _start(services: Services, container: Container, undo: AsyncExitStack)
     try:
         plan = services.networks.allocate(record.id)
     except WherryError as error:
-        raise _network_failure(error) from error
+        raise prefixed(_NETWORKING, error) from error
     undo.push_async_callback(services.networks.detach, record.id)
     services.networks.write_files(plan)
     faults.point("start.network")
@@ -104,7 +105,7 @@ async def _start(services: Services, container: Container, undo: AsyncExitStack)
         await services.networks.attach(plan, shim.pid)
     except WherryError as error:
         await shim.ready()  # a process that has failed took its namespace along: then that counts
-        raise _network_failure(error) from error
+        raise prefixed(_NETWORKING, error) from error
     faults.point("start.attached")
     await shim.start()
     faults.point("start.executed")
@@ -125,11 +126,6 @@ async def _start(services: Services, container: Container, undo: AsyncExitStack)
     services.publish(container, "start")
     end.watch(services, container, shim)
     health.begin(services, container)
-
-
-def _network_failure(error: WherryError) -> WherryError:
-    kind = WherryError if isinstance(error, KernelError) else type(error)
-    return kind(f"failed to set up container networking: {error}")
 
 
 def failed(services: Services, container: Container, error: BaseException, why: str) -> None:
