@@ -79,6 +79,10 @@ class CidFile:
             os.unlink(self._path)
 
 
+_IMAGE_LACKING = ("no such image", "does not match the specified platform")
+"""What a refused creation says when a pull can help."""
+
+
 def create_container(session: Session, options: Options, body: dict[str, Any]) -> str:
     """Create the container, pulling its image as ``--pull`` says; returns its id."""
     policy = options["pull"]
@@ -93,7 +97,8 @@ def create_container(session: Session, options: Options, body: dict[str, Any]) -
         try:
             answer = session.client.call("POST", "/containers/create", query=query, body=body)
         except NotFoundError as error:
-            if policy == "never" or "no such image" not in str(error).lower():
+            lacking = any(reason in str(error).lower() for reason in _IMAGE_LACKING)
+            if policy == "never" or not lacking:
                 raise
             if not options["quiet"]:
                 session.warn(f"Unable to find image '{references.with_tag(image)}' locally")
