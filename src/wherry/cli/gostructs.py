@@ -123,7 +123,7 @@ def _typed(value: Any, kind: str) -> Any:
         for key in value:
             value[key] = _typed(value[key], kind[4:])
         return value
-    if kind.startswith("[]") and isinstance(value, list):
+    if kind.startswith("[]") and isinstance(value, list) and value:
         return [_typed(item, kind[2:]) for item in value]
     kind = kind.removeprefix("*")
     if kind in _FIELDS:

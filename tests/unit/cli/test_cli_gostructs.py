@@ -67,6 +67,12 @@ def test_json_and_missing_fields_stay_as_they_were() -> None:
     shown = Template("{{json .HostConfig.RestartPolicy}}").render(data, missing)
     assert json.loads(shown) == CONTAINER["HostConfig"]["RestartPolicy"]
     assert Template("{{.Config.StopSignal}}").render(data, missing) == ""
+    absent = prepared({"CapAdd": None, "CapDrop": [], "Labels": None})
+    ulimits = typed(prepared({"HostConfig": {"Ulimits": None}}), "container")
+    assert Template("{{json .}}").render(ulimits, missing) == '{"HostConfig":{"Ulimits":null}}'
+    assert Template("{{.CapAdd}}{{len .CapAdd}}{{.Labels}}").render(absent, missing) == "[]0map[]"
+    shown = Template("{{json .CapAdd}} {{json .}}").render(absent, missing)
+    assert shown == 'null {"CapAdd":null,"CapDrop":[],"Labels":null}'
 
 
 def test_networks_and_times() -> None:

@@ -14,7 +14,7 @@ from ..failures import message
 from ..flags import Flag
 from ..gostructs import typed
 from ..gotemplate import TemplateError
-from ..gotemplate.evaluator import MissingKey, NilPointer, NoValue
+from ..gotemplate.evaluator import MissingKey, NilList, NilMap, NilPointer, NoValue
 from ..gotemplate.functions import to_json
 from ..gotemplate.template import no_such_field
 from ..kinds import BOOL, STRING
@@ -87,6 +87,10 @@ class _UserMap(dict[str, "Any"]):
     """A map whose keys users choose: a missing one has no value, and that is no error."""
 
 
+class _NilUserMap(_UserMap, NilMap):
+    """Such a map that is null in the answer."""
+
+
 def prepared(value: Any, key: str = "") -> Any:
     """A copy of an answer in which maps of users' names are told from objects."""
     if isinstance(value, dict):
@@ -94,7 +98,9 @@ def prepared(value: Any, key: str = "") -> Any:
             return _UserMap({name: prepared(value[name], name) for name in sorted(value)})
         return {name: prepared(item, name) for name, item in value.items()}
     if value is None:  # null stands for an empty map, a nil pointer, or mostly an empty list
-        return _UserMap() if key in _NAMES_OF_USERS else NilPointer() if key in _POINTERS else []
+        if key in _NAMES_OF_USERS:
+            return _NilUserMap()
+        return NilPointer() if key in _POINTERS else NilList()
     if isinstance(value, list):
         return [prepared(item) for item in value]
     return value

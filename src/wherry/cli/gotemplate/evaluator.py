@@ -73,6 +73,14 @@ class NilPointer:
         self.key = key
 
 
+class NilList(list["Any"]):
+    """A list that is not there: empty wherever it is used, and null as JSON."""
+
+
+class NilMap(dict[str, "Any"]):
+    """A map that is not there: empty wherever it is used, and null as JSON."""
+
+
 class SelfPrinting(dict[str, "Any"]):
     """A map whose ``str`` is what is printed."""
 

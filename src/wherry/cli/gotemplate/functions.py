@@ -7,6 +7,8 @@ import json as _json
 from ..golang import quote
 from .evaluator import (
     CallFailed,
+    NilList,
+    NilMap,
     NilPointer,
     NoValue,
     Record,
@@ -33,7 +35,19 @@ def to_json(value: Any) -> str:
         for char in "<>&":
             text = text.replace(char, f"\\u{ord(char):04x}")
         return text
+    value = _with_nulls(value)
     return _json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_plain)
+
+
+def _with_nulls(value: Any) -> Any:
+    """``value`` with None for the lists and maps that are not there."""
+    if isinstance(value, NilList | NilMap):
+        return None
+    if isinstance(value, dict):
+        return {name: _with_nulls(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_with_nulls(item) for item in value]
+    return value
 
 
 def _plain(value: Any) -> Any:
