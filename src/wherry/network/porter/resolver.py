@@ -43,6 +43,8 @@ class Resolver:
         self.upstream: list[str] = []
         self.inside = False
         self.links: dict[str, str] = {}
+        # Containers that live for one question shall not all meet the same address.
+        self._turns = [int.from_bytes(os.urandom(2), "big")] * 2
         self._pending = 0
         self._clients: set[_TcpClient] = set()
         self._closed = False
@@ -80,10 +82,11 @@ class Resolver:
                 send(data[:2] + struct.pack(">HHHHH", 0x8000 | names.FORMERR, 0, 0, 0, 0))
             return
         tables = [self._tables[network] for network in self.networks if network in self._tables]
-        # Any turn, not the next one: clients ask for A and AAAA side by side, and of two
-        # addresses every second question would always meet the same.
-        turn = int.from_bytes(os.urandom(2), "big")
-        found = names.answer(query, tables, self.links, turn)
+        # Clients ask for A and AAAA side by side: counted together, every second turn would
+        # be one for nobody.
+        six = query.kind == names.TYPE_AAAA
+        self._turns[six] += 1
+        found = names.answer(query, tables, self.links, self._turns[six])
         limit = 65535 if tcp else None
         if found is not None:
             send(names.reply(query, found[0], found[1], limit=limit))
