@@ -187,10 +187,11 @@ def test_same_inputs_give_the_same_image(engine: Daemon) -> None:
     """Built twice, on two data roots and two storage drivers, with all kinds of changes."""
     dockerfile = """FROM busybox AS first
 RUN mkdir -p /x/y && echo 1 > /x/y/z && ln /x/y/z /x/h && ln -s z /x/y/l && mkfifo /x/p
+RUN echo 2 > /x/f
 FROM busybox
 WORKDIR /new/place
 COPY --from=first /x /x
-RUN touch /a /b && mkdir /c && echo hi >> /etc/passwd && chmod 600 /x/y/z
+RUN touch /a /b && mkdir /c && echo hi >> /etc/passwd && chmod 600 /x/f
 RUN --mount=type=tmpfs,target=/scratch touch /scratch/f /c/d
 RUN rm /a /bin/[ && rm -r /x/y
 """
