@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.services import Services
-from wherry.errors import Conflict, NotFound
+from wherry.errors import Conflict, NotFound, WherryError
 from wherry.network.links import parse_link
 
 
@@ -19,7 +19,7 @@ def names(services: Services, container: Container) -> list[str]:
             f"/{other.record.name}/{alias}"
             for other in services
             for target, alias in _links(other)
-            if _means(target, container)
+            if _found(services, target) is container
         ),
     ]
 
@@ -29,14 +29,17 @@ def shown(services: Services, container: Container) -> list[str] | None:
     found = [
         f"/{other.record.name}:/{container.record.name}/{alias}"
         for target, alias in _links(container)
-        for other in services
-        if _means(target, other)
+        if (other := _found(services, target)) is not None
     ]
     return found or None
 
 
-def _means(target: str, container: Container) -> bool:
-    return target == container.record.name or container.record.id.startswith(target)
+def _found(services: Services, target: str) -> Container | None:
+    """The container of that name, or of that id: a name such as ``db`` may begin an id, too."""
+    try:
+        return services.find(target)
+    except WherryError:
+        return None
 
 
 def _links(container: Container) -> Iterator[tuple[str, str]]:
