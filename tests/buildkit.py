@@ -12,15 +12,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from wherry.build.buildkit.filesync import entries, write_stat
-from wherry.build.buildkit.transport import GrpcServer, SessionChannel
-from wherry.build.buildkit.wire import control_pb2 as pb
-from wherry.build.buildkit.wire import gateway_pb2 as gateway
-from wherry.build.buildkit.wire.control_grpc import ControlStub
-from wherry.build.buildkit.wire.fsutil_pb2 import Packet
-from wherry.build.buildkit.wire.gateway_grpc import LLBBridgeStub
-from wherry.build.buildkit.wire.session_grpc import FileSendBase, FileSyncBase
-from wherry.build.layertree import LayerTree
+from wherry.builder.buildkit.filesync import entries, write_stat
+from wherry.builder.buildkit.transport import GrpcServer, SessionChannel
+from wherry.builder.buildkit.wire import control_pb2 as pb
+from wherry.builder.buildkit.wire import gateway_pb2 as gateway
+from wherry.builder.buildkit.wire.control_grpc import ControlStub
+from wherry.builder.buildkit.wire.fsutil_pb2 import Packet
+from wherry.builder.buildkit.wire.gateway_grpc import LLBBridgeStub
+from wherry.builder.buildkit.wire.session_grpc import FileSendBase, FileSyncBase
+from wherry.builder.layertree import LayerTree
 
 _METHODS = ("moby.filesync.v1.FileSync/DiffCopy", "moby.filesync.v1.FileSend/DiffCopy")
 

@@ -26,7 +26,7 @@ from tests.images import busybox_archive, debian_archive
 from tests.integration.registry.test_transport import HTPASSWD
 from tests.peers import compose_v2, docker_20
 from tests.registries import docker_registry
-from wherry.build.buildkit.wire import control_pb2 as pb
+from wherry.builder.buildkit.wire import control_pb2 as pb
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(600)]
 

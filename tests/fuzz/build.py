@@ -13,14 +13,14 @@ from contextlib import suppress
 import atheris
 
 with atheris.instrument_imports(include=["wherry"]):
-    from wherry.build.context import TarTree
-    from wherry.build.dockerfile import parse
-    from wherry.build.errors import DockerfileError, SyntaxProblem
-    from wherry.build.instructions.mounts import parse_mount
-    from wherry.build.lint import lint
-    from wherry.build.stages import build_graph
-    from wherry.build.trees import walk
-    from wherry.build.words import Expander
+    from wherry.builder.context import TarTree
+    from wherry.builder.dockerfile import parse
+    from wherry.builder.errors import DockerfileError, SyntaxProblem
+    from wherry.builder.instructions.mounts import parse_mount
+    from wherry.builder.lint import lint
+    from wherry.builder.stages import build_graph
+    from wherry.builder.trees import walk
+    from wherry.builder.words import Expander
     from wherry.dockerignore import Matcher, read_patterns
     from wherry.errors import InvalidParameter
     from wherry.filepath import BadPattern

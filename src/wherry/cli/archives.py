@@ -6,8 +6,8 @@ import io
 import os
 import tarfile
 
-from .errors import CliError
-from .tarstream import Reader, TarStream, members
+from wherry.cli.errors import CliError
+from wherry.cli.tarstream import Reader, TarStream, members
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

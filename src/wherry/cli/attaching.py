@@ -10,22 +10,20 @@ import os
 import signal
 import sys
 
+from wherry.cli.errors import CliError
+from wherry.cli.terminal import DetachFilter, RawTerminal, detach_sequence, size
 from wherry.client.errors import ApiError, ClientError
 from wherry.client.frames import STDERR, SYSTEM_ERROR, frames
-
-from .errors import CliError
-from .terminal import DetachFilter, RawTerminal, detach_sequence, size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
     from wherry.client.api import ApiClient, Hijacked
     from wherry.client.http import Response
-
-    from .flags import Options
-    from .session import Session
 
 _CHUNK = 32768
 # Signals that mean something to this process itself, or that nobody can catch.

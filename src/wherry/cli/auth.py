@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import json
 
-from .errors import CliError
-from .references import DEFAULT_REGISTRY, INDEX_SERVER, auth_key, registry_of
+from wherry.cli.errors import CliError
+from wherry.cli.references import DEFAULT_REGISTRY, INDEX_SERVER, auth_key, registry_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .config import ConfigFile
+    from wherry.cli.config import ConfigFile
 
 _TOKEN_USER = "<token>"
 

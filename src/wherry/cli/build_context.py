@@ -6,11 +6,10 @@ import os
 import sys
 import zlib
 
+from wherry.cli.errors import CliError
+from wherry.cli.files import read_chunks
+from wherry.cli.tarstream import TarStream
 from wherry.dockerignore import Matcher, context_patterns, read_patterns
-
-from .errors import CliError
-from .files import read_chunks
-from .tarstream import TarStream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from .errors import CliError
-from .kinds import read_csv
+from wherry.cli.errors import CliError
+from wherry.cli.kinds import read_csv
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

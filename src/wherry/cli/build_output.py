@@ -5,21 +5,20 @@ from __future__ import annotations
 import json
 import os
 
+from wherry.cli import references
+from wherry.cli.archives import extract
+from wherry.cli.auth import header
+from wherry.cli.errors import CliError
+from wherry.cli.files import save_stream
+from wherry.cli.progress import draw
 from wherry.client.api import quote
-
-from . import references
-from .archives import extract
-from .auth import header
-from .errors import CliError
-from .files import save_stream
-from .progress import draw
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from .build_options import Export
-    from .session import Session
+    from wherry.cli.build_options import Export
+    from wherry.cli.session import Session
 
 CACHE_FILE = "cache.tar"
 

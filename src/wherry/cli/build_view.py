@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 
-from .errors import CliError
+from wherry.cli.errors import CliError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

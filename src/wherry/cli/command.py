@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from .errors import ArgumentsError
-from .flags import Flag, FlagSet
+from wherry.cli.errors import ArgumentsError
+from wherry.cli.flags import Flag, FlagSet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .flags import Options
-    from .session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
     Run = Callable[[Session, Options, list[str]], int | None]
     ArgumentsRule = Callable[[list[str]], str | None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 
-from .errors import CliError
+from wherry.cli.errors import CliError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

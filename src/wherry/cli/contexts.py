@@ -11,9 +11,8 @@ import hashlib
 import json
 import os
 
+from wherry.cli.errors import CliError
 from wherry.client.endpoint import DEFAULT_ADDRESS, Endpoint, TlsFiles
-
-from .errors import CliError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from .errors import CliError
+from wherry.cli.errors import CliError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def save_stream(data: Iterable[bytes], path: str) -> None:
     """Write a stream to ``path`` (aside, then renamed), or to standard output when empty."""
     if not path:
         sys.stdout.flush()
-        from .attaching import write_all
+        from wherry.cli.attaching import write_all
 
         for part in data:
             write_all(1, part)

@@ -7,14 +7,14 @@ either takes flags anywhere or (``run``, ``exec``) only before its first argumen
 
 from __future__ import annotations
 
-from .errors import UsageError
+from wherry.cli.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-    from .kinds import Kind
+    from wherry.cli.kinds import Kind
 
 
 class HelpRequested(Exception):

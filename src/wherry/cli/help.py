@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from . import index
+from wherry.cli import index
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .command import Command
-    from .flags import Flag
+    from wherry.cli.command import Command
+    from wherry.cli.flags import Flag
 
 _WIDTH = 80
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import sys
 
-from . import index
-from .errors import ArgumentsError, CliError, Exit, UsageError
-from .flags import Flag, FlagSet, HelpRequested
-from .kinds import BOOL, LIST, STRING
+from wherry.cli import index
+from wherry.cli.errors import ArgumentsError, CliError, Exit, UsageError
+from wherry.cli.flags import Flag, FlagSet, HelpRequested
+from wherry.cli.kinds import BOOL, LIST, STRING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .command import Command
-    from .flags import Options
+    from wherry.cli.command import Command
+    from wherry.cli.flags import Options
 
 _RUN_LIKE = frozenset(("run", "create", "container run", "container create"))
 
@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def global_flags() -> list[Flag]:
     """The flags before the command's name."""
-    from .config import config_directory
+    from wherry.cli.config import config_directory
 
     directory = config_directory(None)
     certificates = os.environ.get("DOCKER_CERT_PATH") or directory
@@ -105,7 +105,7 @@ def _print_version() -> int:
 
 
 def _print_main_help(flags: list[Flag]) -> int:
-    from .help import main_help
+    from wherry.cli.help import main_help
 
     sys.stdout.write(main_help(flags))
     return 0
@@ -119,10 +119,9 @@ def _help(rest: list[str], flags: list[Flag]) -> int:
 
 def _complete(options: Options, words: list[str]) -> int:
     """Print the words that a shell may offer; failures are silence."""
+    from wherry.cli.commands.completion import complete
+    from wherry.cli.session import Session
     from wherry.errors import WherryError
-
-    from .commands.completion import complete
-    from .session import Session
 
     session = Session(options, "")
     try:
@@ -139,7 +138,7 @@ def _command(options: Options, words: list[str]) -> int:
     name, rest = words[0], words[1:]
     if name in index.GROUP_NAMES:
         if not rest or rest[0] in ("--help", "-h"):
-            from .help import group_help
+            from wherry.cli.help import group_help
 
             (sys.stdout if rest else sys.stderr).write(group_help(name))
             return 0
@@ -166,7 +165,7 @@ def _command(options: Options, words: list[str]) -> int:
 
 def _serve(name: str, words: list[str]) -> int:
     """Run a server, which knows its own flags."""
-    from .commands import servers
+    from wherry.cli.commands import servers
 
     try:
         return servers.daemon(words) if name == "daemon" else servers.hub(words)
@@ -201,10 +200,9 @@ def load(path: str) -> Command:
 
 
 def _run(options: Options, path: str, words: list[str]) -> int:
+    from wherry.cli.command import check_arguments
+    from wherry.cli.session import Session
     from wherry.errors import WherryError
-
-    from .command import check_arguments
-    from .session import Session
 
     command = load(path)
     session = Session(options, path)
@@ -213,14 +211,14 @@ def _run(options: Options, path: str, words: list[str]) -> int:
         check_arguments(command, path, arguments)
         return command.run(session, own, arguments) or 0
     except HelpRequested as request:
-        from .help import command_help
+        from wherry.cli.help import command_help
 
         if request.shorthand:
             _say("Flag shorthand -h has been deprecated, use --help")
         sys.stdout.write(command_help(command, path))
         return 0
     except (UsageError, ArgumentsError) as error:
-        from .help import usage_line
+        from wherry.cli.help import usage_line
 
         hint = error.hint if isinstance(error, ArgumentsError) else "Run"
         _say(
@@ -235,7 +233,7 @@ def _run(options: Options, path: str, words: list[str]) -> int:
     except Exit as end:
         return end.code
     except WherryError as error:
-        from .failures import describe
+        from wherry.cli.failures import describe
 
         return describe(error, path)
     except BrokenPipeError:

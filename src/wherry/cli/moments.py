@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from datetime import UTC
 
-from .errors import CliError
-from .golang import parse_duration, quote
+from wherry.cli.errors import CliError
+from wherry.cli.golang import parse_duration, quote
 
 _FORMS = (
     "%Y-%m-%dT%H:%M:%S",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from .errors import CliError
-from .units import human_size
+from wherry.cli.errors import CliError
+from wherry.cli.units import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def draw(
     terminal = target.isatty()
     columns = 80
     if terminal:
-        from .terminal import size
+        from wherry.cli.terminal import size
 
         columns = size()[1] or 80
     view = ProgressView(target, terminal=terminal, columns=columns)

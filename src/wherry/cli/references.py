@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .errors import CliError
+from wherry.cli.errors import CliError
 
 DEFAULT_REGISTRY = "docker.io"
 INDEX_SERVER = "https://index.docker.io/v1/"

@@ -13,14 +13,14 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from .errors import CliError
-from .references import DEFAULT_REGISTRY, path_of, registry_of, split
+from wherry.cli.errors import CliError
+from wherry.cli.references import DEFAULT_REGISTRY, path_of, registry_of, split
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .config import ConfigFile
+    from wherry.cli.config import ConfigFile
 
 IMAGE_TYPES = (
     "application/vnd.docker.distribution.manifest.v2+json",
@@ -55,7 +55,7 @@ class Registry:
     """One repository of one registry."""
 
     def __init__(self, config: ConfigFile, reference: str, *, insecure: bool = False) -> None:
-        from .auth import credentials
+        from wherry.cli.auth import credentials
 
         host = registry_of(reference)
         self.repository = path_of(reference)

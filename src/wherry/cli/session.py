@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 import sys
 
+from wherry.cli.config import ConfigFile
+from wherry.cli.errors import CliError
 from wherry.client.api import ApiClient
 from wherry.client.endpoint import DEFAULT_ADDRESS, Endpoint, TlsFiles
-
-from .config import ConfigFile
-from .errors import CliError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .flags import Options
+    from wherry.cli.flags import Options
 
 
 class Session:
@@ -65,7 +64,7 @@ class Session:
         name = self.context_name
         if name == "default":
             return self.default_endpoint()
-        from .contexts import ContextStore
+        from wherry.cli.contexts import ContextStore
 
         try:
             return ContextStore(self.config.directory).get(name).endpoint()
@@ -133,9 +132,8 @@ class Session:
         Failures are printed and do not stop the others; nothing is printed for an action that
         returns False.
         """
+        from wherry.cli.failures import message
         from wherry.errors import WherryError
-
-        from .failures import message
 
         failures = []
         for name in names:

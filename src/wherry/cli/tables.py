@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from .errors import CliError
-from .gotemplate import Template, TemplateError
-from .gotemplate.evaluator import NoValue, Record
+from wherry.cli.errors import CliError
+from wherry.cli.gotemplate import Template, TemplateError
+from wherry.cli.gotemplate.evaluator import NoValue, Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ Standard library only, synchronous, quick to import. ``Client`` is the friendly 
 
 from __future__ import annotations
 
-from .api import ApiClient
-from .client import Client, connect
-from .endpoint import DEFAULT_ADDRESS, Endpoint, TlsFiles
-from .errors import (
+from wherry.client.api import ApiClient
+from wherry.client.client import Client, connect
+from wherry.client.endpoint import DEFAULT_ADDRESS, Endpoint, TlsFiles
+from wherry.client.errors import (
     ApiError,
     ClientError,
     ConflictError,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from .endpoint import Endpoint
-from .errors import ApiError, ClientError, ConnectionFailed, api_error
-from .http import Response, Stream, read_response, send_request
+from wherry.client.endpoint import Endpoint
+from wherry.client.errors import ApiError, ClientError, ConnectionFailed, api_error
+from wherry.client.http import Response, Stream, read_response, send_request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

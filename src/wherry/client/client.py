@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 
-from .api import ApiClient
-from .endpoint import DEFAULT_ADDRESS, Endpoint, TlsFiles
+from wherry.client.api import ApiClient
+from wherry.client.endpoint import DEFAULT_ADDRESS, Endpoint, TlsFiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from .containers import Containers
-    from .images import Images
-    from .networks import Networks
-    from .volumes import Volumes
+    from wherry.client.containers import Containers
+    from wherry.client.images import Images
+    from wherry.client.networks import Networks
+    from wherry.client.volumes import Volumes
 
 
 def connect(
@@ -55,28 +55,28 @@ class Client:
     @property
     def containers(self) -> Containers:
         """The engine's containers."""
-        from .containers import Containers
+        from wherry.client.containers import Containers
 
         return Containers(self.api)
 
     @property
     def images(self) -> Images:
         """The engine's images."""
-        from .images import Images
+        from wherry.client.images import Images
 
         return Images(self.api)
 
     @property
     def networks(self) -> Networks:
         """The engine's networks."""
-        from .networks import Networks
+        from wherry.client.networks import Networks
 
         return Networks(self.api)
 
     @property
     def volumes(self) -> Volumes:
         """The engine's volumes."""
-        from .volumes import Volumes
+        from wherry.client.volumes import Volumes
 
         return Volumes(self.api)
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from .api import quote
-from .errors import ContainerFailed, NotFoundError
-from .execs import exec_exit_code
-from .frames import STDERR, STDOUT, frames
+from wherry.client.api import quote
+from wherry.client.errors import ContainerFailed, NotFoundError
+from wherry.client.execs import exec_exit_code
+from wherry.client.frames import STDERR, STDOUT, frames
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
-    from .api import ApiClient
-    from .http import Response
+    from wherry.client.api import ApiClient
+    from wherry.client.http import Response
 
 
 class ExecResult:
@@ -284,7 +284,7 @@ class Containers:
         except NotFoundError as error:
             if not pull or "no such image" not in str(error).lower():
                 raise
-            from .images import Images
+            from wherry.client.images import Images
 
             Images(self._api).pull(image)
             container = self.create(image, command, **options)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 
-from .errors import ClientError, ConnectionFailed
+from wherry.client.errors import ClientError, ConnectionFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class Endpoint:
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self.tls is None:
                 return plain
-            from .tls import TlsStream
+            from wherry.client.tls import TlsStream
 
             return TlsStream(plain, self.tls.context(), self.host)
         except OSError as error:

@@ -6,7 +6,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .api import ApiClient
+    from wherry.client.api import ApiClient
 
 _ATTEMPTS = 100
 _PAUSE = 0.01

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 
-from .errors import ConnectionLost, ProtocolError
+from wherry.client.errors import ConnectionLost, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from .api import quote
-from .errors import ApiError
+from wherry.client.api import quote
+from wherry.client.errors import ApiError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
-    from .api import ApiClient
-    from .http import Response
+    from wherry.client.api import ApiClient
+    from wherry.client.http import Response
 
 
 class Image:

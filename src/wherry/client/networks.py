@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from .api import quote
+from wherry.client.api import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .api import ApiClient
+    from wherry.client.api import ApiClient
 
 
 class Network:

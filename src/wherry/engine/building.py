@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import Any
 
-from wherry.build.backend import (
+from wherry.builder.backend import (
     BaseImage,
     Credentials,
     Emit,
@@ -21,8 +21,8 @@ from wherry.build.backend import (
     RunRequest,
     RunResult,
 )
-from wherry.build.layertree import LayerTree
-from wherry.build.platforms import Platform
+from wherry.builder.layertree import LayerTree
+from wherry.builder.platforms import Platform
 from wherry.engine import ids
 from wherry.engine.buildstubs import Stubs
 from wherry.engine.config.codec import decode, encode
@@ -36,7 +36,7 @@ from wherry.engine.containers.record import FIRST_ID
 from wherry.engine.containers.services import Services
 from wherry.engine.containers.start import compiled_filter
 from wherry.engine.images import Images
-from wherry.engine.spec.build import RANGE_SIZE, SpecInput, build
+from wherry.engine.spec.runtimespec import RANGE_SIZE, SpecInput, build
 from wherry.errors import InvalidParameter, KernelError, NotFound
 from wherry.images import reference
 from wherry.images.archive import ArchivedImage, archive
@@ -54,7 +54,7 @@ _FILES = ("resolv.conf", "hostname", "hosts")
 
 
 class BuildEngine:
-    """See `wherry.build.backend.Backend`."""
+    """See `wherry.builder.backend.Backend`."""
 
     def __init__(self, services: Services, images: Images) -> None:
         self._services = services

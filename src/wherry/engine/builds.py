@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from wherry.build.backend import Emit
-from wherry.build.builder import Builder, CacheRecord
-from wherry.build.request import BuildRequest
+from wherry.builder.backend import Emit
+from wherry.builder.builder import Builder, CacheRecord
+from wherry.builder.request import BuildRequest
 from wherry.engine.bridging import ThreadReader
 from wherry.engine.building import BuildEngine
 from wherry.engine.containers.services import Services
@@ -20,7 +20,7 @@ from wherry.engine.timestamps import SECOND, parse_moment
 from wherry.storage.statedb import StateDB
 
 if TYPE_CHECKING:
-    from wherry.build.buildkit.service import BuildKit
+    from wherry.builder.buildkit.service import BuildKit
 
 View = dict[str, Any]
 PRUNE_FILTERS = frozenset(
@@ -42,7 +42,7 @@ class Builds:
     def buildkit(self) -> BuildKit:
         """BuildKit's API over the same builder."""
         if self._buildkit is None:
-            from wherry.build.buildkit.service import BuildKit  # gRPC is 20 MB of memory
+            from wherry.builder.buildkit.service import BuildKit  # gRPC is 20 MB of memory
 
             self._buildkit = BuildKit(self._builder, self._backend)
         return self._buildkit

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from wherry.build.trees import Entry, Tree, resolve
+from wherry.builder.trees import Entry, Tree, resolve
 from wherry.storage.merged import is_opaque, is_whiteout
 
 _COPY_MARKS = (".overlay.origin", ".overlay.impure", ".overlay.uuid")

@@ -6,12 +6,12 @@ import posixpath
 from collections.abc import Sequence
 from dataclasses import replace
 
-from wherry.build import dockerfile, imageconfig
-from wherry.build import instructions as known
-from wherry.build.errors import DockerfileError, SyntaxProblem
-from wherry.build.instructions import Instruction
-from wherry.build.instructions.base import Command
-from wherry.build.words import Expander
+from wherry.builder import dockerfile, imageconfig
+from wherry.builder import instructions as known
+from wherry.builder.errors import DockerfileError, SyntaxProblem
+from wherry.builder.instructions import Instruction
+from wherry.builder.instructions.base import Command
+from wherry.builder.words import Expander
 from wherry.engine.config.container import ContainerConfig, HealthConfig
 from wherry.errors import InvalidParameter
 

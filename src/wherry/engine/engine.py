@@ -30,7 +30,7 @@ from wherry.engine.registries import Registries
 from wherry.engine.reloading import RELOADABLE, reload_attributes
 from wherry.engine.safekeeping import keep_copy, write_copy
 from wherry.engine.spec.apparmor import policy
-from wherry.engine.spec.build import environment
+from wherry.engine.spec.runtimespec import environment
 from wherry.engine.system import System
 from wherry.engine.volumes import EngineVolumes
 from wherry.errors import Conflict, Forbidden, KernelError, WherryError

@@ -15,7 +15,7 @@ from wherry.engine.config.codec import decode, encode
 from wherry.engine.config.exec import ExecConfig
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.services import Services
-from wherry.engine.spec.build import capability_sets, process
+from wherry.engine.spec.runtimespec import capability_sets, process
 from wherry.engine.spec.security import capabilities
 from wherry.errors import Conflict, InvalidParameter, NotFound, Unavailable, WherryError
 from wherry.runtime.bundle import StartFailed

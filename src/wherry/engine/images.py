@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
-from wherry.build.fetch import http_response
+from wherry.builder.fetch import http_response
 from wherry.engine import changes
 from wherry.engine.bridging import ThreadReader, from_thread
 from wherry.engine.config.codec import encode

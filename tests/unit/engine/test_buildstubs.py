@@ -1,7 +1,7 @@
 import os
 from pathlib import Path
 
-from wherry.build.layertree import LayerTree
+from wherry.builder.layertree import LayerTree
 from wherry.engine.buildstubs import Stubs
 
 

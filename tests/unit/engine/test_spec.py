@@ -11,8 +11,8 @@ from wherry.engine.config.container import ContainerConfig
 from wherry.engine.config.host import DeviceMapping, HostConfig, Ulimit
 from wherry.engine.config.mountpoints import parse_bind
 from wherry.engine.spec import SpecInput, build, mounts
-from wherry.engine.spec.build import environment, namespaces, sysctls
 from wherry.engine.spec.resources import linux_resources
+from wherry.engine.spec.runtimespec import environment, namespaces, sysctls
 from wherry.engine.spec.security import (
     DEFAULT_CAPABILITIES,
     capabilities,

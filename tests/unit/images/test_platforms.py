@@ -2,8 +2,8 @@
 
 import pytest
 
-from wherry.build import platforms
-from wherry.build.errors import SyntaxProblem
+from wherry.builder import platforms
+from wherry.builder.errors import SyntaxProblem
 from wherry.errors import InvalidParameter
 from wherry.images.manifest import Platform, parse_platform
 

@@ -15,12 +15,12 @@ from wherry.api.progress import Emit, stream_progress
 from wherry.api.replies import reply
 from wherry.api.router import Route
 from wherry.api.routes import buildkit
-from wherry.build.agents import agents_at
-from wherry.build.backend import CommandFailed, Resources
-from wherry.build.errors import SyntaxProblem
-from wherry.build.imagecache import CacheTarget, parse_target
-from wherry.build.platforms import parse_platform
-from wherry.build.request import BuildRequest, credentials_in, secrets_in
+from wherry.builder.agents import agents_at
+from wherry.builder.backend import CommandFailed, Resources
+from wherry.builder.errors import SyntaxProblem
+from wherry.builder.imagecache import CacheTarget, parse_target
+from wherry.builder.platforms import parse_platform
+from wherry.builder.request import BuildRequest, credentials_in, secrets_in
 from wherry.errors import InvalidParameter
 from wherry.images import reference
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+from wherry.cli.attaching import SignalProxy, Streams, WindowSize, exit_code, keys_of, register_wait
+from wherry.cli.command import Command, exactly
+from wherry.cli.errors import CliError
+from wherry.cli.flags import Flag
+from wherry.cli.kinds import BOOL, STRING
+from wherry.cli.terminal import RawTerminal
 from wherry.client.api import quote
-
-from ..attaching import SignalProxy, Streams, WindowSize, exit_code, keys_of, register_wait
-from ..command import Command, exactly
-from ..errors import CliError
-from ..flags import Flag
-from ..kinds import BOOL, STRING
-from ..terminal import RawTerminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 
 def _check(state: dict[str, Any]) -> None:

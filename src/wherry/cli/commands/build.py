@@ -7,22 +7,22 @@ import json
 import os
 import sys
 
-from .. import references
-from ..auth import all_credentials
-from ..command import Command, exactly
-from ..errors import CliError
-from ..flags import Flag
-from ..kinds import BOOL, BYTES, INT, LIST, MEMORY_SWAP, STRING, STRINGS, checked_list
-from ..options.container_flags import ENVIRONMENT, EXTRA_HOSTS, LABELS, ULIMIT
-from ..progress import draw
+from wherry.cli import references
+from wherry.cli.auth import all_credentials
+from wherry.cli.command import Command, exactly
+from wherry.cli.errors import CliError
+from wherry.cli.flags import Flag
+from wherry.cli.kinds import BOOL, BYTES, INT, LIST, MEMORY_SWAP, STRING, STRINGS, checked_list
+from wherry.cli.options.container_flags import ENVIRONMENT, EXTRA_HOSTS, LABELS, ULIMIT
+from wherry.cli.progress import draw
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 
 def _tag(text: str) -> str:
@@ -87,8 +87,8 @@ def build_query(session: Session, options: Options) -> dict[str, Any]:
 
 def _context(options: Options, source: str, query: dict[str, Any]) -> Iterable[bytes] | None:
     """The body of the request, and in ``query`` what it leaves to the daemon."""
-    from ..build_context import NAMED_CONTEXT, directory_context, is_remote, stdin_context
-    from ..build_options import read_contexts
+    from wherry.cli.build_context import NAMED_CONTEXT, directory_context, is_remote, stdin_context
+    from wherry.cli.build_options import read_contexts
 
     dockerfile = options["file"]
     addresses, directories = read_contexts(options["build-context"])
@@ -119,7 +119,7 @@ def _context(options: Options, source: str, query: dict[str, Any]) -> Iterable[b
 
 def _headers(session: Session, options: Options) -> dict[str, str]:
     """Credentials, secrets and agents: what is in no address."""
-    from ..build_options import read_agent, read_secret
+    from wherry.cli.build_options import read_agent, read_secret
 
     secrets = dict(read_secret(text, os.environ) for text in options["secret"])
     agents = dict(read_agent(text, os.environ) for text in options["ssh"])
@@ -141,8 +141,8 @@ def _encoded(value: object) -> str:
 
 
 def _build(session: Session, options: Options, arguments: list[str]) -> int:
-    from .. import build_output
-    from ..build_options import read_caches, read_output
+    from wherry.cli import build_output
+    from wherry.cli.build_options import read_caches, read_output
 
     if options["compress"] and options["stream"]:
         raise CliError("--compress conflicts with --stream options")
@@ -225,8 +225,8 @@ def _run(
             raise
         session.write(out.getvalue() if quiet else "")
     elif live:
-        from ..build_view import draw_build
-        from ..terminal import size
+        from wherry.cli.build_view import draw_build
+        from wherry.cli.terminal import size
 
         draw_build(messages, size()[1] or 80, explain=options["explain"], on_aux=note)
     else:
@@ -242,7 +242,7 @@ def _printed(session: Session, messages: Iterator[dict[str, Any]]) -> Iterator[d
 
 def _counted(parts: Iterable[bytes]) -> Iterable[bytes]:
     """Pass the context on and say how much of it was sent."""
-    from ..units import human_size
+    from wherry.cli.units import human_size
 
     total = 0
     step = 0

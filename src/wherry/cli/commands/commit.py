@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from .. import references
-from ..command import Command, between
-from ..flags import Flag
-from ..kinds import BOOL, LIST, STRING
-from .pull import repository
+from wherry.cli import references
+from wherry.cli.command import Command, between
+from wherry.cli.commands.pull import repository
+from wherry.cli.flags import Flag
+from wherry.cli.kinds import BOOL, LIST, STRING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 
 def _commit(session: Session, options: Options, arguments: list[str]) -> int:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from .. import index
-from ..command import Command, exactly
-from ..errors import CliError
+from wherry.cli import index
+from wherry.cli.command import Command, exactly
+from wherry.cli.errors import CliError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 _BASH = """\
 _wherry() {
@@ -85,7 +85,7 @@ def complete(session: Session, words: list[str]) -> list[str]:
     if path is None:
         return []
     if current.startswith("-"):
-        from ..main import load
+        from wherry.cli.main import load
 
         flags = [f"--{flag.name}" for flag in load(path).flags.flags if not flag.hidden]
         return _starting(flags, current)
@@ -104,7 +104,7 @@ def _objects(session: Session, group: str, verb: str) -> list[str]:
     if group == "volume":
         return [v["Name"] for v in client.call("GET", "/volumes").get("Volumes") or []]
     if group == "context":
-        from ..contexts import ContextStore
+        from wherry.cli.contexts import ContextStore
 
         return ["default", *(c.name for c in ContextStore(session.config.directory).list())]
     names: list[str] = []

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import os
 
+from wherry.cli.command import Command, anything, at_least, exactly, none
+from wherry.cli.commands.inspect import inspect_all
+from wherry.cli.contexts import DEFAULT, TLS_FILES, Context, ContextStore, check_name
+from wherry.cli.errors import CliError
+from wherry.cli.flags import Flag
+from wherry.cli.golang import parse_bool
+from wherry.cli.kinds import BOOL, STRING, STRING_TO_STRING
+from wherry.cli.tables import Row, listing
 from wherry.errors import WherryError
-
-from ..command import Command, anything, at_least, exactly, none
-from ..contexts import DEFAULT, TLS_FILES, Context, ContextStore, check_name
-from ..errors import CliError
-from ..flags import Flag
-from ..golang import parse_bool
-from ..kinds import BOOL, STRING, STRING_TO_STRING
-from ..tables import Row, listing
-from .inspect import inspect_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 _KEYS = ("from", "host", "ca", "cert", "key", "skip-tls-verify")
 _TITLES = {

@@ -8,16 +8,16 @@ import os
 import sys
 import tarfile
 
-from ..command import Command, between, exactly
-from ..contexts import TLS_FILES, Context, check_name
-from ..errors import CliError
-from ..tarstream import TarStream
-from .context import read_files, store_of
+from wherry.cli.command import Command, between, exactly
+from wherry.cli.commands.context import read_files, store_of
+from wherry.cli.contexts import TLS_FILES, Context, check_name
+from wherry.cli.errors import CliError
+from wherry.cli.tarstream import TarStream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 _LIMIT = 10 << 20
 

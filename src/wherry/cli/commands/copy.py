@@ -7,21 +7,20 @@ import json
 import os
 import sys
 
+from wherry.cli.command import Command, exactly
+from wherry.cli.errors import CliError
+from wherry.cli.files import read_chunks
+from wherry.cli.flags import Flag
+from wherry.cli.kinds import BOOL
 from wherry.client.api import quote
 from wherry.client.errors import NotFoundError
-
-from ..command import Command, exactly
-from ..errors import CliError
-from ..files import read_chunks
-from ..flags import Flag
-from ..kinds import BOOL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 _LINK = 1 << 27  # Go's mode bits, in which the daemon describes files
 _DIRECTORY = 1 << 31
@@ -78,13 +77,13 @@ def _out_of(session: Session, options: Options, container: str, source: str, tar
         "GET", f"/containers/{quote(container)}/archive", query={"path": source}
     )
     if target == "-":
-        from ..attaching import write_all
+        from wherry.cli.attaching import write_all
 
         sys.stdout.flush()
         for part in response:
             write_all(1, part)
         return 0
-    from ..archives import extract
+    from wherry.cli.archives import extract
 
     size = extract(response, target, whole=source.endswith("/."))
     _report(session, options, size, f"{container}:{source}", target)
@@ -111,7 +110,7 @@ def _check_parent(target: str) -> None:
 
 
 def _into(session: Session, options: Options, source: str, container: str, target: str) -> int:
-    from ..archives import pack, plan
+    from wherry.cli.archives import pack, plan
 
     target = absolute(target)
     stat: dict[str, Any] | None = None
@@ -163,7 +162,7 @@ def _report(session: Session, options: Options, size: int, source: str, target: 
     """Say what was copied, on a terminal only."""
     if options["quiet"] or not sys.stderr.isatty():
         return
-    from ..units import human_size
+    from wherry.cli.units import human_size
 
     session.warn(f"Successfully copied {human_size(size)} to {target}")
 

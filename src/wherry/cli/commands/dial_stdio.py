@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import threading
 
+from wherry.cli.attaching import write_all
+from wherry.cli.command import Command, none
+from wherry.cli.files import read_chunks
 from wherry.client.http import Stream
-
-from ..attaching import write_all
-from ..command import Command, none
-from ..files import read_chunks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 
 def _dial_stdio(session: Session, options: Options, arguments: list[str]) -> int:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from wherry.cli.command import Command, exactly
+from wherry.cli.tables import Row, listing
 from wherry.client.api import quote
-
-from ..command import Command, exactly
-from ..tables import Row, listing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 _KINDS = ("C", "A", "D")
 

@@ -5,23 +5,23 @@ from __future__ import annotations
 import sys
 import time
 
-from .. import filters
-from ..command import Command, none
-from ..errors import CliError
-from ..flags import Flag
-from ..gotemplate import TemplateError
-from ..gotemplate.functions import to_json
-from ..kinds import FILTER, STRING
-from ..moments import moment
-from ..tables import template
-from .inspect import missing, prepared
+from wherry.cli import filters
+from wherry.cli.command import Command, none
+from wherry.cli.commands.inspect import missing, prepared
+from wherry.cli.errors import CliError
+from wherry.cli.flags import Flag
+from wherry.cli.gotemplate import TemplateError
+from wherry.cli.gotemplate.functions import to_json
+from wherry.cli.kinds import FILTER, STRING
+from wherry.cli.moments import moment
+from wherry.cli.tables import template
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 
 def event_line(event: dict[str, Any]) -> str:

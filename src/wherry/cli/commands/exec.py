@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+from wherry.cli.attaching import Streams, WindowSize, keys_of
+from wherry.cli.command import Command, at_least
+from wherry.cli.errors import CliError
+from wherry.cli.flags import Flag
+from wherry.cli.kinds import BOOL, LIST, STRING
+from wherry.cli.options.container_flags import ENVIRONMENT
+from wherry.cli.options.files import read_lines
+from wherry.cli.terminal import RawTerminal, size
 from wherry.client.api import quote
 from wherry.client.execs import exec_exit_code
-
-from ..attaching import Streams, WindowSize, keys_of
-from ..command import Command, at_least
-from ..errors import CliError
-from ..flags import Flag
-from ..kinds import BOOL, LIST, STRING
-from ..options.container_flags import ENVIRONMENT
-from ..options.files import read_lines
-from ..terminal import RawTerminal, size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 
 def _body(session: Session, options: Options, command: list[str]) -> dict[str, Any]:

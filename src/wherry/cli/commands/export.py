@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from wherry.cli.command import Command, exactly
+from wherry.cli.files import check_output, save_stream
+from wherry.cli.flags import Flag
+from wherry.cli.kinds import STRING
 from wherry.client.api import quote
-
-from ..command import Command, exactly
-from ..files import check_output, save_stream
-from ..flags import Flag
-from ..kinds import STRING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 
 def _export(session: Session, options: Options, arguments: list[str]) -> int:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import time
 
+from wherry.cli import platforms
+from wherry.cli.command import Command, exactly
+from wherry.cli.flags import Flag
+from wherry.cli.kinds import BOOL, STRING
+from wherry.cli.tables import Row, ellipsis, listing, short_id
+from wherry.cli.units import age, short_size
 from wherry.client.api import quote
-
-from .. import platforms
-from ..command import Command, exactly
-from ..flags import Flag
-from ..kinds import BOOL, STRING
-from ..tables import Row, ellipsis, listing, short_id
-from ..units import age, short_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 _TITLES = {
     "ID": "IMAGE",
@@ -71,7 +70,7 @@ def _history(session: Session, options: Options, arguments: list[str]) -> int:
 
 def _with_files(session: Session, image: str) -> int:
     """Each step of the history, the newest first, with the files that its layer brought."""
-    from .image_extras import change_line
+    from wherry.cli.commands.image_extras import change_line
 
     for step in session.client.call("GET", "/wherry/image-layers", query={"name": image}):
         layer = short_id(step["Layer"]) if step["Layer"] else "-" * 12

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from ..command import Command, between, exactly
-from ..flags import Flag
-from ..gotemplate.functions import to_json
-from ..kinds import BOOL
-from ..tables import columns, short_id
-from ..units import go_time, short_size
+from wherry.cli.command import Command, between, exactly
+from wherry.cli.flags import Flag
+from wherry.cli.gotemplate.functions import to_json
+from wherry.cli.kinds import BOOL
+from wherry.cli.tables import columns, short_id
+from wherry.cli.units import go_time, short_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 
 def change_line(change: dict[str, Any]) -> str:

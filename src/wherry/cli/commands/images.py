@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import time
 
-from .. import filters, references
-from ..command import Command, at_most
-from ..errors import CliError
-from ..flags import Flag
-from ..kinds import BOOL, FILTER, STRING
-from ..tables import Row, listing, short_id
-from ..units import age, human_size, local_stamp, short_size
+from wherry.cli import filters, references
+from wherry.cli.command import Command, at_most
+from wherry.cli.errors import CliError
+from wherry.cli.flags import Flag
+from wherry.cli.kinds import BOOL, FILTER, STRING
+from wherry.cli.tables import Row, listing, short_id
+from wherry.cli.units import age, human_size, local_stamp, short_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 _NONE = "<none>"
 _CREATED = "{{if .CreatedSince }}{{.CreatedSince}}{{else}}N/A{{end}}"
@@ -130,7 +130,7 @@ def _tree(session: Session, options: Options, query: dict[str, Any]) -> int:
             raise CliError(f"--{other} is not yet supported with --tree")
     entries = session.client.call("GET", "/images/json", query={**query, "manifests": True})
     lines = []
-    from ..tables import columns
+    from wherry.cli.tables import columns
 
     for entry in entries:
         shown = entry.get("RepoTags") or ["<untagged>"]

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 
-from .. import references
-from ..command import Command, between
-from ..errors import CliError
-from ..files import read_chunks
-from ..flags import Flag
-from ..kinds import LIST, STRING
-from ..progress import draw
+from wherry.cli import references
+from wherry.cli.command import Command, between
+from wherry.cli.errors import CliError
+from wherry.cli.files import read_chunks
+from wherry.cli.flags import Flag
+from wherry.cli.kinds import LIST, STRING
+from wherry.cli.progress import draw
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 
 def _import(session: Session, options: Options, arguments: list[str]) -> int:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 
+from wherry.cli.command import Command, exactly
+from wherry.cli.errors import CliError
+from wherry.cli.kinds import parse_bytes
+from wherry.cli.tarstream import TarStream
 from wherry.client.api import quote
-
-from ..command import Command, exactly
-from ..errors import CliError
-from ..kinds import parse_bytes
-from ..tarstream import TarStream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 _LIMIT = parse_bytes("1g")
 

@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import json
 
+from wherry.cli.command import Command, at_least
+from wherry.cli.errors import CliError
+from wherry.cli.failures import message
+from wherry.cli.flags import Flag
+from wherry.cli.gostructs import typed
+from wherry.cli.gotemplate import TemplateError
+from wherry.cli.gotemplate.evaluator import MissingKey, NilList, NilMap, NilPointer, NoValue
+from wherry.cli.gotemplate.functions import to_json
+from wherry.cli.gotemplate.template import no_such_field
+from wherry.cli.kinds import BOOL, STRING
+from wherry.cli.tables import template
 from wherry.client.api import quote
 from wherry.client.errors import NotFoundError
 from wherry.errors import WherryError
-
-from ..command import Command, at_least
-from ..errors import CliError
-from ..failures import message
-from ..flags import Flag
-from ..gostructs import typed
-from ..gotemplate import TemplateError
-from ..gotemplate.evaluator import MissingKey, NilList, NilMap, NilPointer, NoValue
-from ..gotemplate.functions import to_json
-from ..gotemplate.template import no_such_field
-from ..kinds import BOOL, STRING
-from ..tables import template
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
     Fetch = Callable[[str], Any]
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from wherry.cli.command import Command, at_least
+from wherry.cli.flags import Flag
+from wherry.cli.kinds import STRING
 from wherry.client.api import quote
-
-from ..command import Command, at_least
-from ..flags import Flag
-from ..kinds import STRING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 
 def _kill(session: Session, options: Options, arguments: list[str]) -> int:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 
-from .. import platforms
-from ..command import Command, none
-from ..errors import CliError
-from ..files import read_chunks
-from ..flags import Flag
-from ..kinds import BOOL, STRING, STRINGS
-from ..progress import draw
+from wherry.cli import platforms
+from wherry.cli.command import Command, none
+from wherry.cli.errors import CliError
+from wherry.cli.files import read_chunks
+from wherry.cli.flags import Flag
+from wherry.cli.kinds import BOOL, STRING, STRINGS
+from wherry.cli.progress import draw
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 
 def _load(session: Session, options: Options, arguments: list[str]) -> int:

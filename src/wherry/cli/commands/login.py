@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import sys
 
-from ..auth import erase, store
-from ..command import Command, at_most
-from ..errors import CliError
-from ..flags import Flag
-from ..kinds import BOOL, STRING
-from ..references import INDEX_SERVER, auth_key
+from wherry.cli.auth import erase, store
+from wherry.cli.command import Command, at_most
+from wherry.cli.errors import CliError
+from wherry.cli.flags import Flag
+from wherry.cli.kinds import BOOL, STRING
+from wherry.cli.references import INDEX_SERVER, auth_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 
 def _server(arguments: list[str]) -> str:
@@ -66,7 +66,7 @@ def _login(session: Session, options: Options, arguments: list[str]) -> int:
     password = _password(session, options)
     user = options["username"]
     if not user and not password:
-        from ..auth import credentials
+        from wherry.cli.auth import credentials
 
         known = credentials(session.config, server)
         if known:

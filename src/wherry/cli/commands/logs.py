@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import sys
 
+from wherry.cli.attaching import write_all
+from wherry.cli.command import Command, exactly
+from wherry.cli.flags import Flag
+from wherry.cli.kinds import BOOL, STRING
+from wherry.cli.moments import moment
 from wherry.client.api import quote
 from wherry.client.frames import STDERR, frames
-
-from ..attaching import write_all
-from ..command import Command, exactly
-from ..flags import Flag
-from ..kinds import BOOL, STRING
-from ..moments import moment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 
 def _logs(session: Session, options: Options, arguments: list[str]) -> int:

@@ -6,19 +6,19 @@ import base64
 import json
 import os
 
-from ..command import Command, at_least, between, exactly
-from ..errors import CliError
-from ..flags import Flag
-from ..kinds import BOOL, STRING, STRINGS
-from ..references import check, familiar, path_of, registry_of, split, with_tag
-from ..registry import LIST_TYPES, Manifest, Registry
+from wherry.cli.command import Command, at_least, between, exactly
+from wherry.cli.errors import CliError
+from wherry.cli.flags import Flag
+from wherry.cli.kinds import BOOL, STRING, STRINGS
+from wherry.cli.references import check, familiar, path_of, registry_of, split, with_tag
+from wherry.cli.registry import LIST_TYPES, Manifest, Registry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
     Entry = dict[str, Any]
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+from wherry.cli.command import Command, at_least, exactly
+from wherry.cli.errors import CliError
+from wherry.cli.failures import message
+from wherry.cli.flags import Flag
+from wherry.cli.kinds import BOOL, INT, IP, IPS, STRINGS, checked_list
+from wherry.cli.options import checks
+from wherry.cli.options.networks import Attachment, endpoint
 from wherry.client.api import quote
 from wherry.client.errors import NotFoundError
 
-from ..command import Command, at_least, exactly
-from ..errors import CliError
-from ..failures import message
-from ..flags import Flag
-from ..kinds import BOOL, INT, IP, IPS, STRINGS, checked_list
-from ..options import checks
-from ..options.networks import Attachment, endpoint
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 
 def _connect(session: Session, options: Options, arguments: list[str]) -> int:

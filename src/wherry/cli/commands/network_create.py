@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from ..command import Command, exactly
-from ..errors import CliError
-from ..flags import Flag
-from ..kinds import BOOL, IP_NETWORKS, IPS, MAP, STRING, STRINGS
-from ..options.container_flags import LABELS
+from wherry.cli.command import Command, exactly
+from wherry.cli.errors import CliError
+from wherry.cli.flags import Flag
+from wherry.cli.kinds import BOOL, IP_NETWORKS, IPS, MAP, STRING, STRINGS
+from wherry.cli.options.container_flags import LABELS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 
 def ipam_pools(

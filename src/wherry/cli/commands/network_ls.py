@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from .. import filters
-from ..command import Command, none
-from ..flags import Flag
-from ..kinds import BOOL, FILTER, STRING
-from ..tables import Row, joined, listing, short_id
-from ..units import go_time
+from wherry.cli import filters
+from wherry.cli.command import Command, none
+from wherry.cli.flags import Flag
+from wherry.cli.kinds import BOOL, FILTER, STRING
+from wherry.cli.tables import Row, joined, listing, short_id
+from wherry.cli.units import go_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 _TABLE = "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}"
 _TITLES = {

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ..command import Command, exactly
+from wherry.cli.command import Command, exactly
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 
 def _rules(session: Session, options: Options, arguments: list[str]) -> int:

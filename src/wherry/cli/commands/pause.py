@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from wherry.cli.command import Command, at_least
 from wherry.client.api import quote
-
-from ..command import Command, at_least
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 
 def _action(verb: str) -> Any:

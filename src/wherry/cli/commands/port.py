@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from wherry.cli.command import Command, between
+from wherry.cli.errors import CliError
+from wherry.cli.options.ports import port_range
 from wherry.client.api import quote
-
-from ..command import Command, between
-from ..errors import CliError
-from ..options.ports import port_range
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 
 def _lines(bindings: list[dict[str, str]] | None) -> list[str]:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from .. import filters
-from ..command import Command, none
-from ..errors import CliError
-from ..flags import Flag
-from ..kinds import BOOL, BYTES, FILTER
-from ..units import human_size
-from .rmi import deleted_lines
+from wherry.cli import filters
+from wherry.cli.command import Command, none
+from wherry.cli.commands.rmi import deleted_lines
+from wherry.cli.errors import CliError
+from wherry.cli.flags import Flag
+from wherry.cli.kinds import BOOL, BYTES, FILTER
+from wherry.cli.units import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
     Filters = dict[str, list[str]]
 

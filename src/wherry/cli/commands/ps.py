@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import time
 
-from .. import filters, references
-from ..command import Command, none
-from ..errors import CliError
-from ..flags import Flag
-from ..golang import quote
-from ..gotemplate import Template, TemplateError
-from ..kinds import BOOL, FILTER, INT, STRING
-from ..ports_column import ports_column
-from ..tables import Row, ellipsis, joined, listing, short_id
-from ..units import age, local_stamp, short_size
+from wherry.cli import filters, references
+from wherry.cli.command import Command, none
+from wherry.cli.errors import CliError
+from wherry.cli.flags import Flag
+from wherry.cli.golang import quote
+from wherry.cli.gotemplate import Template, TemplateError
+from wherry.cli.kinds import BOOL, FILTER, INT, STRING
+from wherry.cli.ports_column import ports_column
+from wherry.cli.tables import Row, ellipsis, joined, listing, short_id
+from wherry.cli.units import age, local_stamp, short_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 _TABLE = "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}"
 _RAW = """container_id: {{.ID}}

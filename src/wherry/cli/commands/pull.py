@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 import sys
 
-from .. import references
-from ..auth import header
-from ..command import Command, exactly
-from ..errors import CliError
-from ..flags import Flag
-from ..kinds import BOOL, STRING
-from ..progress import draw
+from wherry.cli import references
+from wherry.cli.auth import header
+from wherry.cli.command import Command, exactly
+from wherry.cli.errors import CliError
+from wherry.cli.flags import Flag
+from wherry.cli.kinds import BOOL, STRING
+from wherry.cli.progress import draw
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TextIO
 
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 
 def repository(name: str) -> str:

@@ -5,23 +5,22 @@ from __future__ import annotations
 import json
 import os
 
+from wherry.cli import references
+from wherry.cli.auth import header
+from wherry.cli.command import Command, exactly
+from wherry.cli.commands.pull import repository
+from wherry.cli.errors import CliError
+from wherry.cli.flags import Flag
+from wherry.cli.kinds import BOOL, STRING
+from wherry.cli.progress import draw
 from wherry.client.api import quote
-
-from .. import references
-from ..auth import header
-from ..command import Command, exactly
-from ..errors import CliError
-from ..flags import Flag
-from ..kinds import BOOL, STRING
-from ..progress import draw
-from .pull import repository
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 
 def _push(session: Session, options: Options, arguments: list[str]) -> int:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from wherry.cli.command import Command, exactly
+from wherry.cli.errors import CliError
+from wherry.cli.failures import message
 from wherry.client.api import quote
 from wherry.client.errors import ApiError
 
-from ..command import Command, exactly
-from ..errors import CliError
-from ..failures import message
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 
 def _rename(session: Session, options: Options, arguments: list[str]) -> int:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from wherry.cli.command import Command, at_least
+from wherry.cli.errors import CliError
+from wherry.cli.flags import Flag
+from wherry.cli.kinds import BOOL
 from wherry.client.api import quote
 from wherry.client.errors import NotFoundError
 
-from ..command import Command, at_least
-from ..errors import CliError
-from ..flags import Flag
-from ..kinds import BOOL
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 
 def _rm(session: Session, options: Options, arguments: list[str]) -> int:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+from wherry.cli import platforms
+from wherry.cli.command import Command, at_least
+from wherry.cli.errors import CliError
+from wherry.cli.failures import message
+from wherry.cli.flags import Flag
+from wherry.cli.kinds import BOOL, STRINGS
 from wherry.client.api import quote
 from wherry.client.errors import NotFoundError
 from wherry.errors import WherryError
-
-from .. import platforms
-from ..command import Command, at_least
-from ..errors import CliError
-from ..failures import message
-from ..flags import Flag
-from ..kinds import BOOL, STRINGS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 
 def deleted_lines(deleted: list[dict[str, Any]]) -> list[str]:

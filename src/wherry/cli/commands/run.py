@@ -5,24 +5,23 @@ from __future__ import annotations
 import os
 import sys
 
+from wherry.cli import references
+from wherry.cli.command import Command, at_least
+from wherry.cli.errors import CliError
+from wherry.cli.failures import message
+from wherry.cli.flags import Flag
+from wherry.cli.kinds import BOOL, STRING
+from wherry.cli.options.container_body import container_body
+from wherry.cli.options.container_flags import CONTAINER_FLAGS, WINDOWS_ONLY
 from wherry.client.errors import ApiError, ConflictError, NotFoundError
 from wherry.errors import WherryError
-
-from .. import references
-from ..command import Command, at_least
-from ..errors import CliError
-from ..failures import message
-from ..flags import Flag
-from ..kinds import BOOL, STRING
-from ..options.container_body import container_body
-from ..options.container_flags import CONTAINER_FLAGS, WINDOWS_ONLY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 _PULL_POLICIES = ("always", "missing", "never", "")
 
@@ -115,7 +114,7 @@ def create_container(session: Session, options: Options, body: dict[str, Any]) -
 
 
 def _pull(session: Session, image: str, platform: str, quiet: bool) -> None:
-    from .pull import pull_image
+    from wherry.cli.commands.pull import pull_image
 
     pull_image(session, image, platform, quiet=quiet, out=sys.stderr)
 
@@ -183,7 +182,7 @@ def _run(session: Session, options: Options, arguments: list[str]) -> int:
         raise _failed(session, words, start_failure_code(words)) from None
     if detach:
         return _start_detached(session, container)
-    from ..attaching import run_attached
+    from wherry.cli.attaching import run_attached
 
     try:
         return run_attached(session, options, container, body)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from .. import platforms
-from ..command import Command, at_least
-from ..files import check_output, save_stream
-from ..flags import Flag
-from ..kinds import STRING, STRINGS
+from wherry.cli import platforms
+from wherry.cli.command import Command, at_least
+from wherry.cli.files import check_output, save_stream
+from wherry.cli.flags import Flag
+from wherry.cli.kinds import STRING, STRINGS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 
 def _save(session: Session, options: Options, arguments: list[str]) -> int:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from .. import filters
-from ..auth import encode
-from ..command import Command, exactly
-from ..flags import Flag
-from ..kinds import BOOL, FILTER, INT, STRING
-from ..references import registry_of
-from ..tables import Row, ellipsis, listing
+from wherry.cli import filters
+from wherry.cli.auth import encode
+from wherry.cli.command import Command, exactly
+from wherry.cli.flags import Flag
+from wherry.cli.kinds import BOOL, FILTER, INT, STRING
+from wherry.cli.references import registry_of
+from wherry.cli.tables import Row, ellipsis, listing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 _TITLES = {
     "Name": "NAME",
@@ -41,7 +41,7 @@ def _row(result: dict[str, Any], trunc: bool) -> Row:
 
 
 def _search(session: Session, options: Options, arguments: list[str]) -> int:
-    from ..auth import credentials
+    from wherry.cli.auth import credentials
 
     term = arguments[0]
     auth = credentials(session.config, registry_of(term))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import CliError
+from wherry.cli.errors import CliError
 
 
 def daemon(words: list[str]) -> int:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+from wherry.cli.attaching import SignalProxy, Streams, follow, keys_of, register_wait
+from wherry.cli.command import Command, at_least
+from wherry.cli.errors import CliError
+from wherry.cli.failures import message
+from wherry.cli.flags import Flag
+from wherry.cli.kinds import BOOL, STRING
 from wherry.client.api import quote
 from wherry.errors import WherryError
-
-from ..attaching import SignalProxy, Streams, follow, keys_of, register_wait
-from ..command import Command, at_least
-from ..errors import CliError
-from ..failures import message
-from ..flags import Flag
-from ..kinds import BOOL, STRING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 
 def _start(session: Session, options: Options, arguments: list[str]) -> int:

@@ -8,24 +8,23 @@ import time
 from functools import partial
 from io import StringIO
 
+from wherry.cli.command import Command, anything
+from wherry.cli.errors import CliError
+from wherry.cli.failures import message
+from wherry.cli.flags import Flag
+from wherry.cli.kinds import BOOL, STRING
+from wherry.cli.tables import Row, listing, short_id
+from wherry.cli.units import binary_size, short_size
 from wherry.client.api import quote
 from wherry.client.errors import ClientError
 from wherry.errors import WherryError
-
-from ..command import Command, anything
-from ..errors import CliError
-from ..failures import message
-from ..flags import Flag
-from ..kinds import BOOL, STRING
-from ..tables import Row, listing, short_id
-from ..units import binary_size, short_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
     Sample = dict[str, Any]
 

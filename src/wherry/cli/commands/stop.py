@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from wherry.cli.command import Command, at_least
+from wherry.cli.errors import CliError
+from wherry.cli.flags import Flag
+from wherry.cli.kinds import INT, STRING
 from wherry.client.api import quote
-
-from ..command import Command, at_least
-from ..errors import CliError
-from ..flags import Flag
-from ..kinds import INT, STRING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 STOP_FLAGS = (
     Flag("signal", "s", STRING, "Signal to send to the container"),

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from ..command import Command, none
-from ..flags import Flag
-from ..gotemplate.functions import to_json
-from ..kinds import BOOL
-from ..progress import draw
+from wherry.cli.command import Command, none
+from wherry.cli.flags import Flag
+from wherry.cli.gotemplate.functions import to_json
+from wherry.cli.kinds import BOOL
+from wherry.cli.progress import draw
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 
 def _check(session: Session, options: Options, arguments: list[str]) -> int:

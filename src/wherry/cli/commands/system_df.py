@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import time
 
-from ..command import Command, none
-from ..errors import CliError
-from ..flags import Flag
-from ..kinds import BOOL, STRING
-from ..tables import Row, columns, listing, short_id
-from ..units import age, human_size, parse_time
-from .images import image_row, names
-from .ps import container_row
-from .volume_ls import volume_row
+from wherry.cli.command import Command, none
+from wherry.cli.commands.images import image_row, names
+from wherry.cli.commands.ps import container_row
+from wherry.cli.commands.volume_ls import volume_row
+from wherry.cli.errors import CliError
+from wherry.cli.flags import Flag
+from wherry.cli.kinds import BOOL, STRING
+from wherry.cli.tables import Row, columns, listing, short_id
+from wherry.cli.units import age, human_size, parse_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
     Usage = dict[str, Any]
 
@@ -190,7 +190,7 @@ def _df(session: Session, options: Options, arguments: list[str]) -> int:
     usage = session.client.call("GET", "/system/df")
     if options["verbose"]:
         if form:
-            from ..gotemplate.functions import to_json
+            from wherry.cli.gotemplate.functions import to_json
 
             keys = ("Images", "Containers", "Volumes", "BuildCache")
             session.say(to_json({key: usage.get(key) or [] for key in keys}))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from wherry.cli import references
+from wherry.cli.command import Command, exactly
+from wherry.cli.commands.pull import repository
+from wherry.cli.errors import CliError
 from wherry.client.api import quote
-
-from .. import references
-from ..command import Command, exactly
-from ..errors import CliError
-from .pull import repository
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 
 def _tag(session: Session, options: Options, arguments: list[str]) -> int:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from wherry.cli.command import Command, at_least
+from wherry.cli.tables import columns
 from wherry.client.api import quote
-
-from ..command import Command, at_least
-from ..tables import columns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 _MIN_WIDTH = 20
 

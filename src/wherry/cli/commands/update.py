@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from wherry.cli.command import Command, at_least
+from wherry.cli.errors import CliError
+from wherry.cli.flags import Flag
+from wherry.cli.kinds import BYTES, INT, MEMORY_SWAP, NANO_CPUS, STRING, UINT16
+from wherry.cli.options.checks import restart_policy
 from wherry.client.api import quote
-
-from ..command import Command, at_least
-from ..errors import CliError
-from ..flags import Flag
-from ..kinds import BYTES, INT, MEMORY_SWAP, NANO_CPUS, STRING, UINT16
-from ..options.checks import restart_policy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 _NUMBERS = (
     ("cpu-shares", "CpuShares"),

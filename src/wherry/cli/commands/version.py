@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+from wherry.cli.client_info import client_info
+from wherry.cli.command import Command, none
+from wherry.cli.commands.inspect import missing
+from wherry.cli.errors import CliError
+from wherry.cli.failures import message
+from wherry.cli.flags import Flag
+from wherry.cli.gotemplate import TemplateError
+from wherry.cli.gotemplate.functions import to_json
+from wherry.cli.kinds import STRING
+from wherry.cli.tables import columns, template
 from wherry.errors import WherryError
-
-from ..client_info import client_info
-from ..command import Command, none
-from ..errors import CliError
-from ..failures import message
-from ..flags import Flag
-from ..gotemplate import TemplateError
-from ..gotemplate.functions import to_json
-from ..kinds import STRING
-from ..tables import columns, template
-from .inspect import missing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 _DETAILS = (
     ("ApiVersion", "API version"),

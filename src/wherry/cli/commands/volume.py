@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from wherry.cli.command import Command, at_least, at_most
+from wherry.cli.errors import CliError
+from wherry.cli.flags import Flag
+from wherry.cli.kinds import BOOL, BYTES, LIST, MAP, STRING
+from wherry.cli.options.container_flags import LABELS
 from wherry.client.api import quote
-
-from ..command import Command, at_least, at_most
-from ..errors import CliError
-from ..flags import Flag
-from ..kinds import BOOL, BYTES, LIST, MAP, STRING
-from ..options.container_flags import LABELS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 _CLUSTER = (
     ("availability", STRING, "active"),

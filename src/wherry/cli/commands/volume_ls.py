@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from .. import filters
-from ..command import Command, none
-from ..errors import CliError
-from ..flags import Flag
-from ..kinds import BOOL, FILTER, STRING
-from ..tables import Row, joined, listing
-from ..units import human_size
-from .network_ls import natural
+from wherry.cli import filters
+from wherry.cli.command import Command, none
+from wherry.cli.commands.network_ls import natural
+from wherry.cli.errors import CliError
+from wherry.cli.flags import Flag
+from wherry.cli.kinds import BOOL, FILTER, STRING
+from wherry.cli.tables import Row, joined, listing
+from wherry.cli.units import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..flags import Options
-    from ..session import Session
+    from wherry.cli.flags import Options
+    from wherry.cli.session import Session
 
 TITLES = {
     "Name": "VOLUME NAME",

@@ -4,7 +4,7 @@
 'WHERRY'
 """
 
-from .evaluator import TemplateError, go_string
-from .template import Template
+from wherry.cli.gotemplate.evaluator import TemplateError, go_string
+from wherry.cli.gotemplate.template import Template
 
 __all__ = ["Template", "TemplateError", "go_string"]

@@ -6,8 +6,8 @@ A value may be callable: a method that takes arguments in the template.
 
 from __future__ import annotations
 
-from ..golang import quote
-from .nodes import (
+from wherry.cli.golang import quote
+from wherry.cli.gotemplate.nodes import (
     Action,
     Break,
     Chain,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
-    from .nodes import Command, Node, Operand
+    from wherry.cli.gotemplate.nodes import Command, Node, Operand
 
 
 class TemplateError(ValueError):

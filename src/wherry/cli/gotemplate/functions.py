@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json as _json
 
-from ..golang import quote
-from .evaluator import (
+from wherry.cli.golang import quote
+from wherry.cli.gotemplate.evaluator import (
     CallFailed,
     NilList,
     NilMap,
@@ -17,7 +17,7 @@ from .evaluator import (
     truth,
     type_name,
 )
-from .printing import sprintf
+from wherry.cli.gotemplate.printing import sprintf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

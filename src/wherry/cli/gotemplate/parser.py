@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..golang import parse_int, quote
-from .lexer import KEYWORDS, ParseError, Token, tokens
-from .nodes import (
+from wherry.cli.golang import parse_int, quote
+from wherry.cli.gotemplate.lexer import KEYWORDS, ParseError, Token, tokens
+from wherry.cli.gotemplate.nodes import (
     Action,
     Break,
     Chain,
@@ -28,7 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Container
 
-    from .nodes import Node, Operand
+    from wherry.cli.gotemplate.nodes import Node, Operand
 
 _BRANCHES: dict[str, type[If | Range | With]] = {"if": If, "range": Range, "with": With}
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}

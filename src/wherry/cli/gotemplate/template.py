@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from .evaluator import Evaluator, MissingKey, TemplateError
-from .functions import FUNCTIONS
-from .lexer import ParseError
-from .nodes import Text
-from .parser import parse
+from wherry.cli.gotemplate.evaluator import Evaluator, MissingKey, TemplateError
+from wherry.cli.gotemplate.functions import FUNCTIONS
+from wherry.cli.gotemplate.lexer import ParseError
+from wherry.cli.gotemplate.nodes import Text
+from wherry.cli.gotemplate.parser import parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from .nodes import Node
+    from wherry.cli.gotemplate.nodes import Node
 
 
 def no_such_field(data: dict[str, Any], name: str) -> Any:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from . import checks
-from .files import read_lines, security_options
-from .mounts import split_volumes
-from .networks import Attachment, endpoints
-from .ports import port_maps
+from wherry.cli.options import checks
+from wherry.cli.options.files import read_lines, security_options
+from wherry.cli.options.mounts import split_volumes
+from wherry.cli.options.networks import Attachment, endpoints
+from wherry.cli.options.ports import port_maps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..flags import Options
+    from wherry.cli.flags import Options
 
 
 def container_body(

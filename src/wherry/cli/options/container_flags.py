@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..flags import Flag
-from ..kinds import (
+from wherry.cli.flags import Flag
+from wherry.cli.kinds import (
     BOOL,
     BYTES,
     DURATION,
@@ -18,7 +18,7 @@ from ..kinds import (
     Kind,
     checked_list,
 )
-from . import checks
+from wherry.cli.options import checks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 
 
 def _mount(text: str, current: list[Any]) -> list[Any]:
-    from .mounts import parse_mount
+    from wherry.cli.options.mounts import parse_mount
 
     return [*current, parse_mount(text)]
 
 
 def _network(text: str, current: list[Any]) -> list[Any]:
-    from .networks import parse_network
+    from wherry.cli.options.networks import parse_network
 
     return [*current, parse_network(text)]
 
 
 def _gpus(text: str, current: list[Any]) -> list[Any]:
-    from .gpus import parse_gpus
+    from wherry.cli.options.gpus import parse_gpus
 
     return [*current, parse_gpus(text)]
 

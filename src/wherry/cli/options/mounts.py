@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from ..golang import parse_bool, parse_int
-from ..kinds import parse_bytes, read_csv
+from wherry.cli.golang import parse_bool, parse_int
+from wherry.cli.kinds import parse_bytes, read_csv
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from wherry.engine.containers import end, health, lost, remove, restart, start
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.services import Services, log
-from wherry.engine.spec.build import SpecInput
+from wherry.engine.spec.runtimespec import SpecInput
 from wherry.errors import KernelError, NotFound, WherryError
 from wherry.linux.cgroups import Cgroup, discover
 from wherry.runtime.client import Shim

@@ -10,7 +10,7 @@ from typing import Any
 from wherry.engine.containers.healthstate import Health
 from wherry.engine.containers.record import Record
 from wherry.engine.containers.state import State
-from wherry.engine.spec.build import SpecInput
+from wherry.engine.spec.runtimespec import SpecInput
 from wherry.runtime.client import AttachRequest, Shim
 
 

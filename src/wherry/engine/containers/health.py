@@ -9,12 +9,12 @@ import socket
 import time
 from collections.abc import Sequence
 
-from wherry.build.imageconfig import go_duration
+from wherry.builder.imageconfig import go_duration
 from wherry.engine.config.container import ContainerConfig, HealthConfig
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.healthstate import Health, Result
 from wherry.engine.containers.services import Services
-from wherry.engine.spec.build import process
+from wherry.engine.spec.runtimespec import process
 from wherry.engine.timestamps import SECOND
 from wherry.errors import WherryError
 from wherry.runtime.client import AttachRequest, Shim

@@ -21,7 +21,7 @@ from wherry.engine.containers.record import Record
 from wherry.engine.containers.services import Services
 from wherry.engine.containers.state import State, Status
 from wherry.engine.spec.apparmor import DEFAULT, policy
-from wherry.engine.spec.build import SpecInput, build, held_capabilities
+from wherry.engine.spec.runtimespec import SpecInput, build, held_capabilities
 from wherry.engine.spec.security import parse_security_options
 from wherry.errors import Conflict, InvalidParameter, NotModified, WherryError, prefixed
 from wherry.linux import apparmor, seccomp

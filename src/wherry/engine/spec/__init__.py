@@ -1,5 +1,5 @@
 """From a container's configuration to an OCI runtime spec: pure functions, no effects."""
 
-from wherry.engine.spec.build import SpecInput, build
+from wherry.engine.spec.runtimespec import SpecInput, build
 
 __all__ = ["SpecInput", "build"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 
-from .record import LogRecord, LogSource
+from wherry.runtime.logdrivers.record import LogRecord, LogSource
 
 EVENT_TIME = 0
 """MessagePack extension type of a time with nanoseconds."""

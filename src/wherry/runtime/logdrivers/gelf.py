@@ -7,7 +7,7 @@ import os
 import zlib
 from collections.abc import Iterator
 
-from .record import LogRecord, LogSource
+from wherry.runtime.logdrivers.record import LogRecord, LogSource
 
 CHUNK_BYTES = 1420
 """Payload of one datagram of a chunked message: fits an Ethernet frame with all headers."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import struct
 
-from .record import LogRecord, LogSource
+from wherry.runtime.logdrivers.record import LogRecord, LogSource
 
 SOCKET = "/run/systemd/journal/socket"
 PRIORITY_ERROR, PRIORITY_INFO = "3", "6"

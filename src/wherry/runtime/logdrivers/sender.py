@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
-from . import fluentd, gelf, journald, syslog
-from .channel import Channel
-from .options import FACILITIES, parse_address, parse_bool
-from .record import LogRecord, LogSource
+from wherry.runtime.logdrivers import fluentd, gelf, journald, syslog
+from wherry.runtime.logdrivers.channel import Channel
+from wherry.runtime.logdrivers.options import FACILITIES, parse_address, parse_bool
+from wherry.runtime.logdrivers.record import LogRecord, LogSource
 
 _HEAD = struct.Struct("<QIB")
 _STDERR, _PARTIAL = 1, 2

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from .record import LogRecord, LogSource
+from wherry.runtime.logdrivers.record import LogRecord, LogSource
 
 SEVERITY_ERROR, SEVERITY_INFO = 3, 6
 Encoder = Callable[[LogRecord, LogSource], bytes]

@@ -1,0 +1,145 @@
+"""CMD, ENTRYPOINT, SHELL, HEALTHCHECK and STOPSIGNAL: how the container's process runs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar
+
+from wherry.builder.durations import parse_duration
+from wherry.builder.errors import SyntaxProblem, quoted
+from wherry.builder.flags import Flags, Kind
+from wherry.builder.instructions.base import (
+    Command,
+    Instruction,
+    Origin,
+    at_least_one,
+    command_of,
+    exactly_one,
+    flags_of,
+)
+from wherry.builder.lexer import LogicalLine
+
+_MINIMUM_NANOSECONDS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cmd(Instruction):
+    """CMD: the default command, or default arguments of the entry point."""
+
+    NAME: ClassVar[str] = "CMD"
+    command: Command
+
+    @classmethod
+    def parse(cls, line: LogicalLine, origin: Origin) -> Cmd:
+        """CMD LINE | ["program", …]. Raises SyntaxProblem."""
+        flags_of(line)
+        return cls(origin=origin, command=command_of(line))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entrypoint(Instruction):
+    """ENTRYPOINT; an empty list takes an inherited one away."""
+
+    NAME: ClassVar[str] = "ENTRYPOINT"
+    command: Command
+
+    @classmethod
+    def parse(cls, line: LogicalLine, origin: Origin) -> Entrypoint:
+        """ENTRYPOINT LINE | ["program", …]. Raises SyntaxProblem."""
+        flags_of(line)
+        return cls(origin=origin, command=command_of(line))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shell(Instruction):
+    """SHELL: what takes the shell form of later instructions."""
+
+    NAME: ClassVar[str] = "SHELL"
+    shell: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, line: LogicalLine, origin: Origin) -> Shell:
+        """SHELL ["program", …]. Raises SyntaxProblem."""
+        flags_of(line)
+        at_least_one(cls.NAME, line.arguments)
+        values = line.json_list
+        if values is None:
+            raise SyntaxProblem("SHELL requires the arguments to be in JSON form")
+        at_least_one(cls.NAME, values)
+        return cls(origin=origin, shell=tuple(values))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopSignal(Instruction):
+    """STOPSIGNAL; the signal is as written."""
+
+    NAME: ClassVar[str] = "STOPSIGNAL"
+    signal: str
+
+    @classmethod
+    def parse(cls, line: LogicalLine, origin: Origin) -> StopSignal:
+        """STOPSIGNAL SIGNAL. Raises SyntaxProblem."""
+        flags_of(line)
+        return cls(origin=origin, signal=exactly_one(cls.NAME, line.arguments))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Healthcheck(Instruction):
+    """HEALTHCHECK; ``test`` is as in the image configuration, times are nanoseconds."""
+
+    NAME: ClassVar[str] = "HEALTHCHECK"
+    test: tuple[str, ...]
+    interval: int = 0
+    timeout: int = 0
+    start_period: int = 0
+    start_interval: int = 0
+    retries: int = 0
+
+    @classmethod
+    def parse(cls, line: LogicalLine, origin: Origin) -> Healthcheck:
+        """HEALTHCHECK NONE | [flags] CMD LINE | [flags] CMD ["program", …]."""
+        kind, *rest = re.split(r"\s+", line.arguments, maxsplit=1)
+        at_least_one(cls.NAME, kind)
+        arguments = rest[0] if rest else ""
+        kind = kind.upper()
+        if kind == "NONE":
+            if arguments:
+                raise SyntaxProblem("HEALTHCHECK NONE takes no arguments")
+            flags_of(line)
+            return cls(origin=origin, test=("NONE",))
+        names = ("interval", "timeout", "start-period", "start-interval", "retries")
+        flags = flags_of(line, dict.fromkeys(names, Kind.STRING))
+        if kind != "CMD":
+            raise SyntaxProblem(f"Unknown type {quoted(kind)} in HEALTHCHECK (try CMD)")
+        command = command_of(line, arguments)
+        if not command.arguments:
+            raise SyntaxProblem("Missing command after HEALTHCHECK CMD")
+        return cls(
+            origin=origin,
+            test=("CMD-SHELL" if command.shell_form else "CMD", *command.arguments),
+            interval=_time(flags, "interval"),
+            timeout=_time(flags, "timeout"),
+            start_period=_time(flags, "start-period"),
+            start_interval=_time(flags, "start-interval"),
+            retries=_retries(flags.text("retries")),
+        )
+
+
+def _time(flags: Flags, name: str) -> int:
+    value = flags.text(name)
+    nanoseconds = parse_duration(value) if value else 0
+    if nanoseconds and nanoseconds < _MINIMUM_NANOSECONDS:
+        raise SyntaxProblem(f"Interval {quoted(name)} cannot be less than 1ms")
+    return nanoseconds
+
+
+def _retries(value: str) -> int:
+    if not value:
+        return 0
+    if not re.fullmatch(r"[+-]?[0-9]{1,10}", value) or abs(int(value)) >= 1 << 31:
+        problem = "value out of range" if value.lstrip("+-").isdecimal() else "invalid syntax"
+        raise SyntaxProblem(f"strconv.ParseInt: parsing {quoted(value)}: {problem}")
+    if int(value) < 0:
+        raise SyntaxProblem(f"--retries cannot be negative ({value})")
+    return int(value)

@@ -1,0 +1,121 @@
+"""ENV, LABEL and ARG: named values."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar
+
+from wherry.builder.errors import SyntaxProblem, quoted
+from wherry.builder.instructions.base import Instruction, Origin, at_least_one, flags_of
+from wherry.builder.lexer import LogicalLine
+from wherry.filepath import SPACE
+
+_BLANKS = re.compile(r"[\t\v\f\r ]+")
+Pairs = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Env(Instruction):
+    """ENV; names and values are as written. ``legacy`` marks the form without ``=``."""
+
+    NAME: ClassVar[str] = "ENV"
+    pairs: Pairs
+    legacy: bool = False
+
+    @classmethod
+    def parse(cls, line: LogicalLine, origin: Origin) -> Env:
+        """ENV NAME=VALUE … | NAME VALUE. Raises SyntaxProblem."""
+        flags_of(line)
+        pairs, legacy = _pairs(line, cls.NAME, origin.escape)
+        return cls(origin=origin, pairs=pairs, legacy=legacy)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label(Instruction):
+    """LABEL, in the same forms as ENV."""
+
+    NAME: ClassVar[str] = "LABEL"
+    pairs: Pairs
+    legacy: bool = False
+
+    @classmethod
+    def parse(cls, line: LogicalLine, origin: Origin) -> Label:
+        """LABEL NAME=VALUE … | NAME VALUE. Raises SyntaxProblem."""
+        flags_of(line)
+        pairs, legacy = _pairs(line, cls.NAME, origin.escape)
+        return cls(origin=origin, pairs=pairs, legacy=legacy)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arg(Instruction):
+    """ARG; a default of None means that only the name is declared."""
+
+    NAME: ClassVar[str] = "ARG"
+    declarations: tuple[tuple[str, str | None], ...]
+
+    @classmethod
+    def parse(cls, line: LogicalLine, origin: Origin) -> Arg:
+        """ARG NAME[=DEFAULT] …. Raises SyntaxProblem."""
+        words = split_words(line.arguments, origin.escape)
+        at_least_one(cls.NAME, words)
+        flags_of(line)
+        declarations: list[tuple[str, str | None]] = []
+        for word in words:
+            name, equals, default = word.partition("=")
+            if not name:
+                raise SyntaxProblem("ARG names can not be blank")
+            declarations.append((name, default if equals else None))
+        return cls(origin=origin, declarations=tuple(declarations))
+
+
+def split_words(text: str, escape: str) -> list[str]:
+    """Split at unquoted, unescaped blanks; quotes and escapes stay in the words."""
+    words: list[str] = []
+    out = ""
+    quote = ""
+    quoted_before = False
+    position = 0
+    while position < len(text):
+        character = text[position]
+        position += 1
+        if not quote and character in SPACE:
+            if out or quoted_before:
+                words.append(out)
+            out, quoted_before = "", False
+            continue
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote, quoted_before = character, True
+        if character == escape and quote != "'":
+            if position == len(text):
+                break  # an escape at the very end stands for nothing
+            out += character
+            character = text[position]
+            position += 1
+        out += character
+    if out or quoted_before:
+        words.append(out)
+    return words
+
+
+def _pairs(line: LogicalLine, name: str, escape: str) -> tuple[Pairs, bool]:
+    words = split_words(line.arguments, escape)
+    at_least_one(name, words)
+    if "=" not in words[0]:
+        parts = _BLANKS.split(line.arguments, maxsplit=1)
+        if len(parts) < 2:
+            raise SyntaxProblem(f"{name} must have two arguments")
+        return ((parts[0], parts[1]),), True
+    pairs: list[tuple[str, str]] = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise SyntaxProblem(
+                f"Syntax error - can't find = in {quoted(word)}. Must be of the form: name=value"
+            )
+        if not key:
+            raise SyntaxProblem(f"{name} names can not be blank")
+        pairs.append((key, value))
+    return tuple(pairs), False
