@@ -484,8 +484,18 @@ class Networks:
         await self.sandboxes.disconnect(reference, container, force=force)
 
     def settings(self, container: str) -> dict[str, Any]:
-        """``NetworkSettings`` of container inspect."""
-        return self.sandboxes.settings(container)
+        """``NetworkSettings`` of container inspect; raises NotFound."""
+        found = self.sandboxes.settings((container,))
+        if container not in found:
+            raise NotFound(f"No such container: {container}")
+        return found[container]
+
+    def settings_of(self, containers: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The same of many containers, by container; those unknown are left out.
+
+        The number of statements does not depend on that of the containers.
+        """
+        return self.sandboxes.settings(containers)
 
 
 def _now() -> str:

@@ -9,7 +9,6 @@ is removed. A crash between any two of them is repaired by ``Networks.reconcile`
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +17,16 @@ from typing import Any
 
 from wherry import faults
 from wherry.errors import Conflict, Forbidden, InvalidParameter, NotFound, WherryError
-from wherry.network import allocation, files, links, ports, requests, sockets, views, wiring
+from wherry.network import (
+    allocation,
+    files,
+    links,
+    ports,
+    requests,
+    settings,
+    sockets,
+    wiring,
+)
 from wherry.network.blueprint import Blueprint
 from wherry.network.drivers import Drivers
 from wherry.network.drivers.bridge import HOST_BINDING, HOST_BINDING_NEW
@@ -479,26 +487,9 @@ class Sandboxes:
 
     # Views
 
-    def settings(self, container: str) -> dict[str, Any]:
-        """``NetworkSettings`` of container inspect."""
-        config = self._config(container)
-        endpoints = {endpoint.network: endpoint for endpoint in self._records.endpoints(container)}
-        connections = []
-        for wanted in config.endpoints:
-            network = find_network(self._records, wanted.network, None)
-            endpoint = endpoints.get(network.id) if network else None
-            connections.append((wanted, network, endpoint))
-        # A joined namespace is shown by the container that it belongs to.
-        running = container in self._live and config.mode != "container"
-        sandbox = hashlib.sha256(f"sandbox {container}".encode()).hexdigest()
-        pid = self._live.get(container, 0)
-        return views.settings_view(
-            config,
-            connections,
-            [port for _, port in self._records.ports(container)],
-            sandbox_id=sandbox if running else "",
-            sandbox_key=f"/proc/{pid}/ns/net" if running else "",
-        )
+    def settings(self, containers: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """``NetworkSettings`` of container inspect by container; those unknown are left out."""
+        return settings.settings(self._records, containers, self._live)
 
     # After a crash
 

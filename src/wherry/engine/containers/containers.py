@@ -18,10 +18,10 @@ from wherry.engine.containers import (
     create,
     end,
     files,
-    furnish,
     links,
     listing,
     remove,
+    rows,
     snapshot,
     start,
     stop,
@@ -239,32 +239,17 @@ class Containers:
     ) -> builtins.list[View]:
         """Rows of ``docker ps``, newest first."""
         services = self._services
-        chosen = listing.select(services, filters or Filters(), all=all, limit=limit)
-        rows = []
-        for container in chosen:
-            row = views.row_view(services, container)
-            if size:
-                row |= await self._sizes(container)
-            rows.append(row)
-        return rows
+        chosen = await listing.select(services, filters or Filters(), all=all, limit=limit)
+        return await rows.rows(services, chosen, size=size)
 
     async def inspect(self, reference: str, size: bool = False) -> View:
         """All there is to know."""
         container = self._find(reference)
         view = views.inspect_view(self._services, container)
         if size:
-            view |= await self._sizes(container)
+            sizes = await asyncio.to_thread(rows.measure, self._services, [container])
+            view |= sizes[container.id]
         return view
-
-    async def _sizes(self, container: Container) -> View:
-        services, record = self._services, container.record
-
-        def measure() -> View:
-            written = furnish.written(services.layers.driver, record.id)
-            below = sum(services.layers.get(layer).size for layer in record.layers)
-            return {"SizeRw": written, "SizeRootFs": written + below}
-
-        return await asyncio.to_thread(measure)
 
     async def top(self, reference: str, ps_args: str | None = None) -> View:
         """Its processes; raises Conflict when it does not run."""

@@ -9,7 +9,6 @@ from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from wherry.engine import ids
 from wherry.engine.config.limits import HostFacts
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.healthstate import Health
@@ -17,6 +16,8 @@ from wherry.engine.containers.record import RANGES, Record
 from wherry.engine.containers.state import State
 from wherry.engine.containers.store import ContainerStore
 from wherry.engine.events import EventBus
+from wherry.engine.ids import Ids
+from wherry.engine.ids import find as find_id
 from wherry.engine.options import EngineConfig
 from wherry.images.store import ImageStore
 from wherry.instance import Instance
@@ -60,6 +61,7 @@ class Services:
     """What was damaged in the state store and has been repaired, if anything was."""
     closing: bool = False
     containers: dict[str, Container] = field(default_factory=dict)
+    ids: Ids = field(default_factory=Ids)
     names: dict[str, str] = field(default_factory=dict)
     reserved: set[str] = field(default_factory=set)
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
@@ -69,7 +71,7 @@ class Services:
 
     def find(self, reference: str) -> Container:
         """The container that an id, name or prefix means; raises NotFound."""
-        return self.containers[ids.find(reference, self.containers, self.names)]
+        return self.containers[find_id(reference, self.ids, self.names)]
 
     def __iter__(self) -> Iterator[Container]:
         return iter(list(self.containers.values()))
@@ -77,11 +79,13 @@ class Services:
     def add(self, container: Container) -> None:
         """Take a container in."""
         self.containers[container.id] = container
+        self.ids.add(container.id)
         self.names[container.record.name] = container.id
 
     def forget(self, container: Container) -> None:
         """Let a container go."""
         self.containers.pop(container.id, None)
+        self.ids.discard(container.id)
         if self.names.get(container.record.name) == container.id:
             del self.names[container.record.name]
 
