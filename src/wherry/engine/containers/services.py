@@ -125,8 +125,8 @@ class Services:
 
     def publish_image(self, action: str, image_id: str, name: str) -> None:
         """Tell everyone what happened to an image, with its labels while it is there."""
-        found = self.images.find(image_id)
-        labels: Mapping[str, str] = (found.config.run.get("Labels") or {}) if found else {}
+        config = self.images.config(image_id)
+        labels: Mapping[str, str] = (config.run.get("Labels") or {}) if config else {}
         self.events.publish("image", action, image_id, {**labels, "name": name})
 
     def spawn(self, work: Coroutine[Any, Any, None], what: str) -> asyncio.Task[None]:
