@@ -15,7 +15,7 @@ from wherry.engine import changes as instructions
 from wherry.engine.config.codec import decode, encode
 from wherry.engine.config.container import ContainerConfig
 from wherry.engine.config.merge import merge_image
-from wherry.engine.containers import inside, stop
+from wherry.engine.containers import freeze, inside
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.furnish import OURS
 from wherry.engine.containers.services import Services
@@ -112,7 +112,7 @@ async def commit(
     wanted = instructions.apply(wanted, changes)
     frozen = pause and container.state.status == "running"
     if frozen:
-        await stop.pause(services, container, lasting=False)
+        await freeze.pause(services, container, lasting=False)
         faults.point("commit.frozen")
     try:
         image = await asyncio.to_thread(
@@ -125,7 +125,7 @@ async def commit(
         services.publish(container, "commit", attributes)
     finally:
         if frozen:
-            await stop.unpause(services, container)
+            await freeze.unpause(services, container)
     return image.id
 
 
