@@ -20,6 +20,7 @@ from typing import Any
 from wherry.errors import KernelError
 from wherry.network import sockets, wiring
 from wherry.network.model import PublishedPort
+from wherry.network.nft.client import Nftables
 
 _log = logging.getLogger(__name__)
 _REPORT = 1 << 22
@@ -73,8 +74,9 @@ class Services:
 class PorterClient:
     """Starts the porter when there is something to hold, and again when it was lost."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, nft: Nftables) -> None:
         self._directory = directory
+        self._nft = nft
         self._path = os.path.join(directory, "porter.sock")
         self._connection: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -179,7 +181,7 @@ class PorterClient:
         if before is None or before.doors != after.doors:
             self._move_doors(container, before.doors if before else (), after.doors, listeners)
         if after.view is not None and (before is None or before.view is None):
-            udp, tcp = resolver or sockets.resolver_sockets(namespace_fd)
+            udp, tcp = resolver or sockets.resolver_sockets(namespace_fd, self._nft)
             with udp, tcp:
                 self._send({"do": "resolve", "container": container}, udp, tcp)
         self._describe(container, before, after)
