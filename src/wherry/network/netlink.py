@@ -227,6 +227,18 @@ def set_bridge_port(name: str, *, hairpin: bool, isolated: bool) -> Request:
     return Request(_RTM_NEWLINK, 0, body, "set up bridge port", name)
 
 
+def set_down(name: str) -> Request:
+    """Take an interface down by name; one that is gone already is no error."""
+    body = _link(up=False) + _text(_IFLA_IFNAME, name)
+    return Request(_RTM_NEWLINK, 0, body, "take down interface", name, missing_ok=True)
+
+
+def leave_bridge(name: str) -> Request:
+    """Take an interface off its bridge by name; one that is gone already is no error."""
+    body = _link() + _text(_IFLA_IFNAME, name) + _u32(_IFLA_MASTER, 0)
+    return Request(_RTM_NEWLINK, 0, body, "take off its bridge interface", name, missing_ok=True)
+
+
 def delete_link(name: str) -> Request:
     """Remove an interface by name; one that is gone already is no error."""
     body = _link() + _text(_IFLA_IFNAME, name)

@@ -42,6 +42,7 @@ from wherry.network.model import (
     PublishedPort,
     SandboxConfig,
 )
+from wherry.network.nft.client import Nftables
 from wherry.network.options import NetworkOptions
 from wherry.network.porter.client import PorterClient
 from wherry.network.records import Records
@@ -59,6 +60,7 @@ class Effects:
     """What changes the world, and the threads where that happens."""
 
     kernel: Kernel
+    nft: Nftables
     guard: Guard
     porter: PorterClient
     worker: Worker
@@ -83,6 +85,7 @@ class Sandboxes:
         self._blueprint = blueprint
         self._texts = texts
         self._kernel = effects.kernel
+        self._nft = effects.nft
         self._guard = effects.guard
         self._porter = effects.porter
         self._worker = effects.worker
@@ -282,7 +285,9 @@ class Sandboxes:
         if openings:
             slow.append(asyncio.ensure_future(self._open(plan.container, openings)))
         if services.view is not None:
-            slow.append(asyncio.ensure_future(asyncio.to_thread(_open_resolver, pid, resolver)))
+            slow.append(
+                asyncio.ensure_future(asyncio.to_thread(self._open_resolver, pid, resolver))
+            )
 
         def plug() -> None:
             with wiring.namespace_of(pid) as namespace_fd:
@@ -302,6 +307,11 @@ class Sandboxes:
                 raise failure
         if not services.is_empty:
             await self._worker.run(serve)
+
+    def _open_resolver(self, pid: int, into: list[socket.socket]) -> None:
+        """Make the sockets of a container's name server; runs in a thread of its own."""
+        with wiring.namespace_of(pid) as namespace_fd:
+            into += sockets.resolver_sockets(namespace_fd, self._nft)
 
     async def _open(self, container: str, openings: Openings) -> None:
         await self._firewall_worker.run(lambda: self._guard.set_container(container, openings))
@@ -537,12 +547,6 @@ class Sandboxes:
     def live(self) -> Mapping[str, int]:
         """Running containers and the pids of their inits."""
         return self._live
-
-
-def _open_resolver(pid: int, into: list[socket.socket]) -> None:
-    """Make the sockets of a container's name server; runs in a thread of its own."""
-    with wiring.namespace_of(pid) as namespace_fd:
-        into += sockets.resolver_sockets(namespace_fd)
 
 
 def _dns_names(config: SandboxConfig, wanted: EndpointConfig) -> list[str]:
