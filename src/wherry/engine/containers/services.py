@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from wherry.engine.config.limits import HostFacts
+from wherry.engine.containers.adoption import Adoption
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.healthstate import Health
 from wherry.engine.containers.record import RANGES, Record
@@ -60,6 +61,7 @@ class Services:
     repaired: str = ""
     """What was damaged in the state store and has been repaired, if anything was."""
     closing: bool = False
+    adoption: Adoption = field(default_factory=Adoption)
     containers: dict[str, Container] = field(default_factory=dict)
     ids: Ids = field(default_factory=Ids)
     names: dict[str, str] = field(default_factory=dict)
@@ -72,6 +74,14 @@ class Services:
     def find(self, reference: str) -> Container:
         """The container that an id, name or prefix means; raises NotFound."""
         return self.containers[find_id(reference, self.ids, self.names)]
+
+    async def settled(self, reference: str) -> Container:
+        """The same, once it has been taken over from an earlier engine; raises NotFound."""
+        container = self.find(reference)
+        if not self.adoption.expects(container.id):
+            return container
+        await self.adoption.of(container.id)
+        return self.find(reference)  # gone, if it was being removed
 
     def __iter__(self) -> Iterator[Container]:
         return iter(list(self.containers.values()))
