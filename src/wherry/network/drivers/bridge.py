@@ -202,7 +202,9 @@ class BridgeDriver:
     def unplug(self, network: Network, endpoint: Endpoint, kernel: Kernel) -> None:
         kernel.run(netlink.delete_link(self._veth(endpoint, kernel)))
 
-    def withdraw(self, network: Network, endpoint: Endpoint, kernel: Kernel) -> None:
+    def withdraw(
+        self, network: Network, endpoint: Endpoint, namespace: int, kernel: Kernel
+    ) -> None:
         # Taking it off the bridge costs a tenth of a millisecond, deleting it a hundred times that.
         # It goes down first: off the bridge the host would listen to it.
         name = self._veth(endpoint, kernel)

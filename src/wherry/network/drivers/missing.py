@@ -36,7 +36,9 @@ class MissingDriver:
     def unplug(self, network: Network, endpoint: Endpoint, kernel: Kernel) -> None:
         pass
 
-    def withdraw(self, network: Network, endpoint: Endpoint, kernel: Kernel) -> None:
+    def withdraw(
+        self, network: Network, endpoint: Endpoint, namespace: int, kernel: Kernel
+    ) -> None:
         pass
 
     def is_plugged(self, network: Network, endpoint: Endpoint, kernel: Kernel) -> bool:

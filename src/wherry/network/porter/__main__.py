@@ -86,8 +86,36 @@ class Porter:
     ) -> None:
         container = message.get("container", "")
         match message["do"]:
+            case "report":
+                packets.send(peer, self._report(brief=message.get("brief", False)))
+            case "forget":
+                self._unpublish(container)
+                if container in self._resolvers:
+                    self._resolvers.pop(container).close()
+                for network in list(self._tables):
+                    self._unname(network, container)
+            case "publish" | "retarget" | "unpublish":
+                self._do_port(container, message, sockets)
+            case "resolve" | "view" | "name" | "unname":
+                self._do_names(container, message, sockets)
+
+    def _do_port(
+        self, container: str, message: dict[str, Any], sockets: list[socket.socket]
+    ) -> None:
+        match message["do"]:
             case "publish":
                 self._publish(container, message, sockets[0])
+            case "retarget":
+                relay = self._relays.get(container, {}).get(message["key"])
+                if isinstance(relay, (TcpRelay, UdpRelay)):
+                    relay.target = (message["target"][0], message["target"][1])
+            case "unpublish":
+                self._unpublish(container)
+
+    def _do_names(
+        self, container: str, message: dict[str, Any], sockets: list[socket.socket]
+    ) -> None:
+        match message["do"]:
             case "resolve":
                 if container in self._resolvers:
                     self._resolvers.pop(container).close()
@@ -105,20 +133,6 @@ class Porter:
             case "unname":
                 for network in [message["network"]] if message["network"] else list(self._tables):
                     self._unname(network, container)
-            case "retarget":
-                relay = self._relays.get(container, {}).get(message["key"])
-                if isinstance(relay, (TcpRelay, UdpRelay)):
-                    relay.target = (message["target"][0], message["target"][1])
-            case "unpublish":
-                self._unpublish(container)
-            case "forget":
-                self._unpublish(container)
-                if container in self._resolvers:
-                    self._resolvers.pop(container).close()
-                for network in list(self._tables):
-                    self._unname(network, container)
-            case "report":
-                packets.send(peer, self._report(brief=message.get("brief", False)))
 
     def _report(self, *, brief: bool) -> dict[str, Any]:
         if brief:
