@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Collection
 from dataclasses import replace
 
-from wherry.engine.containers import aftermath, end, health, life, lost, remove
+from wherry.engine.containers import end, health, life, lost, remove
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.services import Services, log
 from wherry.engine.spec.runtimespec import SpecInput
@@ -43,8 +43,7 @@ async def adopt(services: Services) -> None:
     await asyncio.to_thread(_sweep, services, kept)
     for container in services:
         await _settle(services, container, shims.get(container))
-    for container in services:
-        life.start_with_engine(services, container)
+    life.resume(services)
 
 
 async def _connect(services: Services, container: Container) -> Shim | None:
@@ -69,13 +68,9 @@ async def _settle(services: Services, container: Container, shim: Shim | None) -
                 ended = await shim.wait()
             else:
                 ended = await asyncio.to_thread(end.lost, services, container)
-            await life.ended(services, container, ended)
+            await end.ended(services, container, ended)
     else:
         container.log_complete.set()
-        if status == "restarting":
-            life.restart_later(services, container, aftermath.FIRST_DELAY)
-        elif container.record.host.auto_remove and status == "exited":
-            life.remove_later(services, container)
 
 
 def _take(services: Services, container: Container, shim: Shim) -> None:
