@@ -2,7 +2,7 @@
 
 `recall` knows the containers before the engine answers, and asks none of them. `adopt` goes on
 behind: first what nobody has any more is given back, and new containers may start; then each
-container is taken over, some at a time; then those start that start with the engine.
+container is taken over, some at a time; then those go on that start or go by themselves.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
-from wherry.engine.containers import aftermath, end, health, leftovers, life, lost, remove
+from wherry.engine.containers import end, health, leftovers, life, lost, remove
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.leftovers import Leftovers
 from wherry.engine.containers.services import Services, log
@@ -64,9 +64,7 @@ def _look(services: Services) -> Recalled:
     services.adoption.expect(
         container.id
         for container in services
-        if container.state.status not in ("created", "exited")
-        or container.id in unsettled
-        or (container.state.status == "exited" and container.record.host.auto_remove)
+        if container.state.status not in ("created", "exited") or container.id in unsettled
     )
     for container in services:
         if not services.adoption.expects(container.id):
@@ -105,8 +103,7 @@ async def adopt(
     if expected:
         seconds = time.monotonic() - begun
         log.info("took over %d containers in %.1f s", expected, seconds)
-    for container in services:
-        life.start_with_engine(services, container)
+    life.resume(services)
 
 
 async def _take_over_some(services: Services, on_adopted: Callable[[Container], None]) -> None:
@@ -138,13 +135,9 @@ async def _settle(services: Services, container: Container) -> None:
                 ended = await shim.wait()
             else:
                 ended = await asyncio.to_thread(end.lost, services, container)
-            await life.ended(services, container, ended)
+            await end.ended(services, container, ended)
     else:
         container.log_complete.set()
-        if status == "restarting":
-            life.restart_later(services, container, aftermath.FIRST_DELAY)
-        elif container.record.host.auto_remove and status == "exited":
-            life.remove_later(services, container)
 
 
 async def _connect(services: Services, container: Container) -> Shim | None:

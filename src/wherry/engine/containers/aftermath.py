@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import graphlib
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -69,6 +72,19 @@ def wanted_at_opening(
     if policy.name == "always":
         return True
     return wanted(policy, exit_code, count, stopped_by_user=stopped_by_user)
+
+
+def in_order(needs: Mapping[str, Collection[str]]) -> list[str]:
+    """The keys so that each comes after what it needs; what needs itself comes last."""
+    sorter = graphlib.TopologicalSorter(needs)
+    with suppress(graphlib.CycleError):
+        sorter.prepare()
+    found: list[str] = []
+    while ready := sorter.get_ready():
+        found += ready
+        sorter.done(*ready)
+    rest = set(needs).difference(found)
+    return found + [one for one in needs if one in rest]
 
 
 def next_delay(before: float, ran: int) -> float:

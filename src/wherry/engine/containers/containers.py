@@ -28,6 +28,7 @@ from wherry.engine.containers import (
     views,
 )
 from wherry.engine.containers.container import Container
+from wherry.engine.containers.liveness import needs_running
 from wherry.engine.containers.services import Services
 from wherry.engine.filters import Filters
 from wherry.errors import (
@@ -360,7 +361,8 @@ class Containers:
         if not options.stream:
             sock.close()
         elif container.shim is not None and container.state.alive:
-            await container.shim.attach(request)
+            with needs_running(container):
+                await container.shim.attach(request)
         else:
             container.pending.append(request)
 
@@ -381,7 +383,8 @@ class Containers:
         """Tell its terminal its size; raises Conflict when it does not run."""
         container = await self._running(reference)
         if container.shim is not None:
-            await container.shim.resize(height, width)
+            with needs_running(container):
+                await container.shim.resize(height, width)
             self._services.publish(
                 container, "resize", {"height": str(height), "width": str(width)}
             )

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from wherry.engine.containers import aftermath, end, freeze, remove, start, stop
+from wherry.engine.containers import aftermath, end, freeze, links, namespaces, remove, start, stop
 from wherry.engine.containers.aftermath import Next
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.services import Services, log
 from wherry.errors import Conflict, NotModified, Unavailable, WherryError
-from wherry.runtime.bundle import ExitStatus
 from wherry.runtime.client import Shim
 from wherry.runtime.messages import Message
 
@@ -29,16 +29,17 @@ async def start_container(services: Services, container: Container) -> None:
 
     Raises NotModified when it runs already, Conflict when its state forbids it.
     """
-    await _start(services, container, automatic=False)
-
-
-async def _start(services: Services, container: Container, *, automatic: bool) -> None:
     async with container.lock:
         start.check_startable(container)
         _forget_restart(container)
-        container.state = replace(container.state, stopped_by_user=False, restart_count=0)
-        container.delay = 0.0
-        await _start_locked(services, container, automatic=automatic)
+        _begin_anew(container)
+        await _start_locked(services, container, automatic=False)
+
+
+def _begin_anew(container: Container) -> None:
+    """Forget what came before: how often it was restarted, and that somebody stopped it."""
+    container.state = replace(container.state, stopped_by_user=False, restart_count=0)
+    container.delay = 0.0
 
 
 async def _start_locked(services: Services, container: Container, *, automatic: bool) -> None:
@@ -53,27 +54,6 @@ async def _start_locked(services: Services, container: Container, *, automatic: 
         raise told from error
     if container.shim is not None:
         watch(services, container, container.shim)
-
-
-def start_with_engine(services: Services, container: Container) -> None:
-    """Start a container that does not run, in the background, when its policy wants it to run
-    whenever the engine does.
-    """
-    state, policy = container.state, container.record.host.restart_policy
-    if state.status != "exited" or container.removed:
-        return
-    if not aftermath.wanted_at_opening(
-        policy, state.exit_code, state.restart_count, stopped_by_user=state.stopped_by_user
-    ):
-        return
-
-    async def begin() -> None:
-        try:
-            await _start(services, container, automatic=True)
-        except WherryError as error:
-            log.error("start container %s: %s", container.id, error)
-
-    services.spawn(begin(), f"starting container {container.id}")
 
 
 # Watching, and what follows an end
@@ -110,30 +90,40 @@ async def _watch(services: Services, container: Container, shim: Shim) -> None:
         return
     async with container.lock:
         if container.shim is shim:
-            await ended(services, container, status)
-
-
-async def ended(services: Services, container: Container, status: ExitStatus) -> None:
-    """Take note of an end, and let follow what is to follow; the container's lock is held."""
-    _follow(services, container, await end.ended(services, container, status))
+            _follow(services, container, await end.ended(services, container, status))
 
 
 def _follow(services: Services, container: Container, following: Next) -> None:
     if following.action == "restart":
-        restart_later(services, container, following.delay)
+        _restart_later(services, container, following.delay)
     elif following.action == "remove":
-        remove_later(services, container)
+        _remove_later(services, container)
 
 
-def restart_later(services: Services, container: Container, delay: float) -> None:
-    """Start a container again after ``delay`` seconds, unless somebody stops it meanwhile."""
+# Restarts and removals that follow by themselves
+
+
+def _restart_later(
+    services: Services,
+    container: Container,
+    delay: float,
+    after: Sequence[asyncio.Task[None]] = (),
+) -> asyncio.Task[None]:
+    """Start a container again after ``delay`` seconds and ``after`` other tasks, unless somebody
+    starts, stops or removes it meanwhile.
+    """
+    status = container.state.status
 
     async def wait_and_start() -> None:
+        if after:
+            await asyncio.wait(after)
         await asyncio.sleep(delay)
         async with container.lock:
             container.restarting = None
-            if container.state.status != "restarting" or services.closing or container.leaving:
+            if container.state.status != status or services.closing or container.claimed:
                 return
+            if status != "restarting":
+                _begin_anew(container)
             try:
                 await _start_locked(services, container, automatic=True)
             except WherryError as error:
@@ -141,9 +131,10 @@ def restart_later(services: Services, container: Container, delay: float) -> Non
 
     container.delay = delay
     container.restarting = services.spawn(wait_and_start(), f"restarting {container.id}")
+    return container.restarting
 
 
-def remove_later(services: Services, container: Container) -> None:
+def _remove_later(services: Services, container: Container) -> None:
     """Remove a container that was made to go away by itself."""
 
     async def remove_it() -> None:
@@ -152,6 +143,39 @@ def remove_later(services: Services, container: Container) -> None:
                 await remove.take_away(services, container, volumes=True)
 
     services.spawn(remove_it(), f"removing container {container.id}")
+
+
+def resume(services: Services) -> None:
+    """Go on, in the background, with what a former engine left to do, when all containers are
+    known: removals, restarts that were due, and starts of what is to run whenever the engine does.
+
+    Those whose namespaces others join, or whose addresses others know, are started before them.
+    """
+    due: dict[str, Container] = {}
+    for container in services:
+        if container.state.status == "restarting" or _wanted_with_engine(container):
+            due[container.id] = container
+        elif container.state.status == "exited" and container.record.host.auto_remove:
+            _remove_later(services, container)
+    needs = {key: {one.id for one in _needed(services, due[key])} & set(due) for key in due}
+    tasks: dict[str, asyncio.Task[None]] = {}
+    for key in aftermath.in_order(needs):
+        before = [tasks[needed] for needed in needs[key] if needed in tasks]
+        delay = aftermath.FIRST_DELAY if due[key].state.status == "restarting" else 0.0
+        tasks[key] = _restart_later(services, due[key], delay, before)
+
+
+def _wanted_with_engine(container: Container) -> bool:
+    state, policy = container.state, container.record.host.restart_policy
+    return state.status == "exited" and aftermath.wanted_at_opening(
+        policy, state.exit_code, state.restart_count, stopped_by_user=state.stopped_by_user
+    )
+
+
+def _needed(services: Services, container: Container) -> Iterator[Container]:
+    """The containers that have to run before this one can."""
+    yield from namespaces.donors(services, container.record.host).values()
+    yield from links.targets(services, container)
 
 
 def _forget_restart(container: Container) -> None:

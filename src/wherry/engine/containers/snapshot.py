@@ -110,11 +110,8 @@ async def commit(
     if config:
         wanted = merge_image(decode(ContainerConfig, config), wanted)
     wanted = instructions.apply(wanted, changes)
-    frozen = pause and container.state.status == "running"
-    if frozen:
-        await freeze.pause(services, container, lasting=False)
+    async with freeze.held_still(services, container) if pause else contextlib.nullcontext():
         faults.point("commit.frozen")
-    try:
         image = await asyncio.to_thread(
             _commit, services, container, wanted, comment, author, target
         )
@@ -123,9 +120,6 @@ async def commit(
             services.publish_image("tag", image.id, name)
         attributes = {"comment": comment, "imageID": image.id, "imageRef": name}
         services.publish(container, "commit", attributes)
-    finally:
-        if frozen:
-            await freeze.unpause(services, container)
     return image.id
 
 

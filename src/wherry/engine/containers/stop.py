@@ -12,6 +12,7 @@ from wherry import faults
 from wherry.engine.config.signals import parse_signal
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.freeze import set_frozen
+from wherry.engine.containers.liveness import has_ended
 from wherry.engine.containers.services import Services, log
 from wherry.errors import Conflict, NotFound, Unavailable, WherryError
 from wherry.linux.cgroups import Cgroup
@@ -117,16 +118,23 @@ async def _send(services: Services, container: Container, number: int, *, by_use
         faults.point("kill.marked")
     try:
         await shim.signal(number)
-    except (NotFound, Unavailable, WherryError) as error:
-        if container.state.alive and container.shim is shim and not _has_ended(error):
+    except (NotFound, Unavailable):
+        pass  # it has just ended, and the engine is to hear of it
+    except WherryError:
+        if not has_ended(container):
             raise
     services.publish(container, "kill", {"signal": str(int(number))})
     if container.state.status == "paused" and by_user:
+        await _thaw(services, container)
+
+
+async def _thaw(services: Services, container: Container) -> None:
+    """Let a paused container meet its signal."""
+    try:
         await asyncio.to_thread(set_frozen, services, container, False)
-        if container.state.status == "paused":
-            services.set_state(container, container.state.to("running"))
-            services.publish(container, "unpause")
-
-
-def _has_ended(error: WherryError) -> bool:
-    return isinstance(error, (NotFound, Unavailable)) or "ended" in str(error)
+    except WherryError:
+        if not has_ended(container):
+            raise
+    if container.state.status == "paused":
+        services.set_state(container, container.state.to("running"))
+        services.publish(container, "unpause")
