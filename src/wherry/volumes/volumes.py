@@ -127,11 +127,8 @@ class Volumes:
 
     def unused(self) -> Sequence[Volume]:
         """Volumes that no container refers to."""
-        return [
-            volume
-            for volume in self._records.volumes()
-            if not self._records.references(volume.name)
-        ]
+        counts = self._records.reference_counts()
+        return [volume for volume in self._records.volumes() if volume.name not in counts]
 
     def prune(self, chosen: Collection[str] | None = None, *, everything: bool = False) -> Pruned:
         """Remove volumes that no container refers to: anonymous ones, or all of them.
@@ -144,23 +141,29 @@ class Volumes:
                 continue
             if chosen is not None and volume.name not in chosen:
                 continue
-            weight = self.size(volume.name)
+            weight = self._size(volume)
             with contextlib.suppress(Conflict, NotFound):
                 self.remove(volume.name)
                 names.append(volume.name)
                 size += max(0, weight)
         return Pruned(tuple(names), size)
 
-    def references(self, name: str) -> Sequence[str]:
-        """Containers that refer to a volume."""
-        return self._records.references(name)
+    def usage(self) -> Views:
+        """``Volumes`` of ``GET /system/df``: views with who uses them, and bytes on disk."""
+        counts = self._records.reference_counts()
+        return [
+            {
+                **self._view(volume),
+                "UsageData": {"RefCount": counts.get(volume.name, 0), "Size": self._size(volume)},
+            }
+            for volume in self._records.volumes()
+        ]
 
-    def size(self, name: str) -> int:
+    def _size(self, volume: Volume) -> int:
         """Bytes on disk below a volume that is a folder of this host; -1 for others."""
-        volume = self._get(name)
         if volume.driver != "local" or volume.options:
             return -1
-        return _disk_usage(self._local.path(name))
+        return _disk_usage(self._local.path(volume.name))
 
     def drivers(self) -> Sequence[str]:
         """Names of the volume drivers, for ``info``."""

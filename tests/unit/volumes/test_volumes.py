@@ -267,7 +267,7 @@ def test_references_stay_right_through_crashes(steps: list[tuple[str, str, str]]
                     volumes = make(Path(folder))
                     volumes.reconcile(list(refers), list(mounted))
         for name in ("one", "two"):
-            assert set(volumes.references(name)) == {
+            assert set(volumes._records.references(name)) == {
                 c for c, held in refers.items() if name in held
             }
             assert set(volumes._records.users(name)) == {

@@ -22,7 +22,7 @@ async def rows(
 
     A container that is removed meanwhile is left out.
     """
-    aliases = links.aliases(services)
+    aliases = links.aliases(services, services.find)
     images = ShownImages(services.images)
     found = []
     async for some in slices(chosen):
