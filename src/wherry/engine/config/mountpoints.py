@@ -178,49 +178,57 @@ def parse_mount(mount: Mount) -> MountPoint:
     def wrong(reason: str) -> InvalidParameter:
         return InvalidParameter(f'invalid mount config for type "{mount.type}": {reason}')
 
-    if not mount.target:
-        raise wrong("field Target must not be empty")
-    if not mount.target.startswith("/"):
-        raise wrong(f"invalid mount path: '{mount.target}' mount path must be absolute")
-    target = clean(mount.target)
-    if target == "/":
-        raise wrong("invalid specification: destination can't be '/'")
-    options = {
-        "bind": mount.bind_options,
-        "volume": mount.volume_options,
-        "tmpfs": mount.tmpfs_options,
-        "image": mount.image_options,
-    }
-    names = {
-        "bind": "BindOptions",
-        "volume": "VolumeOptions",
-        "tmpfs": "TmpfsOptions",
-        "image": "ImageOptions",
-    }
-    if mount.type not in options:
-        raise wrong("mount type unknown")
-    for kind, given in options.items():
-        if given is not None and kind != mount.type:
-            raise wrong(f"field {names[kind]} must not be specified")
+    target = _checked_target(mount.target, wrong)
+    _check_options(mount, wrong)
     if mount.type == "bind":
         return _parse_bind_mount(mount, target, wrong)
     if mount.type == "volume":
         return _parse_volume_mount(mount, target, wrong)
     if mount.type == "image":
-        if not mount.source:
-            raise wrong("field Source must not be empty")
-        subpath = mount.image_options.subpath if mount.image_options else ""
-        return MountPoint(
-            "image",
-            target,
-            name=mount.source,
-            read_write=False,
-            subpath=_checked_subpath(subpath, wrong),
-        )
+        return _parse_image_mount(mount, target, wrong)
     if mount.source:
         raise wrong("field Source must not be specified")
     return MountPoint(
         "tmpfs", target, read_write=not mount.read_only, options=_tmpfs_options(mount, wrong)
+    )
+
+
+def _checked_target(given: str, wrong: Any) -> str:
+    if not given:
+        raise wrong("field Target must not be empty")
+    if not given.startswith("/"):
+        raise wrong(f"invalid mount path: '{given}' mount path must be absolute")
+    target = clean(given)
+    if target == "/":
+        raise wrong("invalid specification: destination can't be '/'")
+    return target
+
+
+def _check_options(mount: Mount, wrong: Any) -> None:
+    """Only options of the mount's own type may be given."""
+    options = {
+        "bind": ("BindOptions", mount.bind_options),
+        "volume": ("VolumeOptions", mount.volume_options),
+        "tmpfs": ("TmpfsOptions", mount.tmpfs_options),
+        "image": ("ImageOptions", mount.image_options),
+    }
+    if mount.type not in options:
+        raise wrong("mount type unknown")
+    for kind, (name, given) in options.items():
+        if given is not None and kind != mount.type:
+            raise wrong(f"field {name} must not be specified")
+
+
+def _parse_image_mount(mount: Mount, target: str, wrong: Any) -> MountPoint:
+    if not mount.source:
+        raise wrong("field Source must not be empty")
+    subpath = mount.image_options.subpath if mount.image_options else ""
+    return MountPoint(
+        "image",
+        target,
+        name=mount.source,
+        read_write=False,
+        subpath=_checked_subpath(subpath, wrong),
     )
 
 
