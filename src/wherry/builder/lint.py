@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from wherry.builder.dockerfile import Dockerfile, Stage
-from wherry.builder.errors import SyntaxProblem, quoted, suggestion
+from wherry.builder.errors import SyntaxProblem, suggestion
 from wherry.builder.instructions import (
     Add,
     Arg,
@@ -31,6 +31,7 @@ from wherry.builder.platforms import host_platform
 from wherry.builder.scope import BUILTIN, PREDEFINED, global_scope, platform_arguments
 from wherry.builder.words import Expander
 from wherry.dockerignore import Matcher
+from wherry.golang import quote
 
 _DOCUMENTATION = "https://docs.docker.com/go/dockerfile/rule/"
 RULES = {
@@ -181,10 +182,10 @@ def _stage_names(dockerfile: Dockerfile) -> Iterator[Finding]:
             message = f"'{words[-2]}' and '{words[0]}' keywords' casing do not match"
             yield Finding("FromAsCasing", line, message)
         if name in _RESERVED_STAGES:
-            message = f"Stage name should not use the same name as reserved stage {quoted(name)}"
+            message = f"Stage name should not use the same name as reserved stage {quote(name)}"
             yield Finding("ReservedStageName", line, message)
         if name and name in seen:
-            message = f"Duplicate stage name {quoted(name)}, stage names should be unique"
+            message = f"Duplicate stage name {quote(name)}, stage names should be unique"
             yield Finding("DuplicateStageName", line, message)
         seen.add(name)
 
@@ -236,7 +237,7 @@ def _one_from(
     elif platform and "$" not in origin.platform:
         named = origin.name and any(part in origin.name for part in platform.split("/"))
         if not named:
-            message = f"FROM --platform flag should not use constant value {quoted(platform)}"
+            message = f"FROM --platform flag should not use constant value {quote(platform)}"
             yield Finding("FromPlatformFlagConstDisallowed", line, message)
 
 
@@ -273,7 +274,7 @@ def _stage(
             case Workdir(path=path):
                 if not path.startswith(("/", "$")) and not absolute:
                     message = (
-                        f"Relative workdir {quoted(path)} can have unexpected results"
+                        f"Relative workdir {quote(path)} can have unexpected results"
                         " if the base image changes"
                     )
                     yield Finding("WorkdirRelativePath", line, message)
@@ -321,7 +322,7 @@ def _ignored_sources(instruction: Copy | Add, ignored: Matcher | None) -> Iterat
     for source in instruction.sources:
         if "://" not in source and ignored.excludes(source.lstrip("/")):
             message = (
-                f"Attempting to {instruction.NAME.title()} file {quoted(source)}"
+                f"Attempting to {instruction.NAME.title()} file {quote(source)}"
                 " that is excluded by .dockerignore"
             )
             yield Finding("CopyIgnoredFile", instruction.origin.start, message)
@@ -337,7 +338,7 @@ def _secrets(instruction: Instruction) -> Iterator[Finding]:
         if _SECRET.search(name) and not _NO_SECRET.search(name):
             message = (
                 "Do not use ARG or ENV instructions for sensitive data"
-                f" ({instruction.NAME} {quoted(name)})"
+                f" ({instruction.NAME} {quote(name)})"
             )
             yield Finding("SecretsUsedInArgOrEnv", instruction.origin.start, message)
 

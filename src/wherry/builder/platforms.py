@@ -9,7 +9,8 @@ import os
 import re
 from dataclasses import dataclass
 
-from wherry.builder.errors import SyntaxProblem, quoted
+from wherry.builder.errors import SyntaxProblem
+from wherry.golang import quote
 from wherry.images.manifest import KNOWN_ARCHITECTURES, KNOWN_SYSTEMS
 
 _PART = re.compile(r"[A-Za-z0-9_.-]+")
@@ -51,7 +52,7 @@ def parse_platform(text: str) -> Platform:
     parts = text.strip().lower().split("/")
     if len(parts) > 3 or not all(map(_PART.fullmatch, parts)):
         raise SyntaxProblem(
-            f"{quoted(text)} is an invalid component of {quoted(text)}: platform specifier"
+            f"{quote(text)} is an invalid component of {quote(text)}: platform specifier"
             ' component must match "^[A-Za-z0-9_.-]+$": invalid argument'
         )
     if len(parts) == 1:
@@ -59,7 +60,7 @@ def parse_platform(text: str) -> Platform:
             return Platform(parts[0], host_platform().architecture)
         if parts[0] not in _ARCHITECTURES and parts[0] not in KNOWN_ARCHITECTURES:
             raise SyntaxProblem(
-                f"{quoted(text)}: unknown operating system or architecture: invalid argument"
+                f"{quote(text)}: unknown operating system or architecture: invalid argument"
             )
         parts = ["linux", parts[0]]
     architecture, variant = _ARCHITECTURES.get(parts[1], (parts[1], ""))

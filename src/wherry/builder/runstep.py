@@ -17,7 +17,7 @@ from typing import Any
 from wherry.builder import imageconfig
 from wherry.builder.backend import CommandFailed, RunMount, RunRequest
 from wherry.builder.context import unpack
-from wherry.builder.errors import SyntaxProblem, quoted
+from wherry.builder.errors import SyntaxProblem
 from wherry.builder.instructions import Mount, Run
 from wherry.builder.instructions.run import SCRIPT_DIRECTORY
 from wherry.builder.job import Job, Made, Place, layers_digest
@@ -26,6 +26,7 @@ from wherry.builder.progress import Lane
 from wherry.builder.state import StageState
 from wherry.builder.trees import Kind, Tree, entry_digest, normalise, resolve, walk
 from wherry.errors import InvalidParameter
+from wherry.golang import quote
 
 
 async def run_step(
@@ -258,7 +259,7 @@ async def _agent(job: Job, mount: Mount, stack: AsyncExitStack) -> RunMount | No
     path = f"{stack.enter_context(job.backend.in_memory())}/agent"
     if not await job.request.agents(name, path, stack):
         if mount.required:
-            raise InvalidParameter(f"no SSH key {quoted(name)} forwarded from the client")
+            raise InvalidParameter(f"no SSH key {quote(name)} forwarded from the client")
         return None
     os.chown(path, mount.uid or 0, mount.gid or 0)
     os.chmod(path, 0o600 if mount.mode is None else mount.mode)

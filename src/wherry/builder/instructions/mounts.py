@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from wherry.builder.errors import SyntaxProblem, quoted, suggestion
+from wherry.builder.errors import SyntaxProblem, suggestion
+from wherry.golang import quote
 
 TYPES = ("bind", "cache", "tmpfs", "secret", "ssh")
 SHARING = ("shared", "private", "locked")
@@ -129,7 +130,7 @@ def _validate(values: dict[str, Any]) -> None:
     if kind in ("bind", "tmpfs"):
         for key in ("mode", "uid", "gid"):
             if key in values:
-                raise SyntaxProblem(f"{key} not allowed for {quoted(kind)} type mounts")
+                raise SyntaxProblem(f"{key} not allowed for {quote(kind)} type mounts")
     if kind == "secret":
         if values.get("origin"):
             raise SyntaxProblem("secret mount should not have a from")
@@ -148,7 +149,7 @@ def _validate(values: dict[str, Any]) -> None:
 def _one_of(value: str, known: Iterable[str], problem: str) -> str:
     lower = value.lower()
     if lower not in known:
-        raise SyntaxProblem(f"{problem} {quoted(value)}{suggestion(value, known)}")
+        raise SyntaxProblem(f"{problem} {quote(value)}{suggestion(value, known)}")
     return lower
 
 

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from wherry.builder.durations import parse_duration
-from wherry.builder.errors import SyntaxProblem, quoted
+from wherry import golang
+from wherry.builder.errors import SyntaxProblem
 from wherry.builder.flags import Flags, Kind
 from wherry.builder.instructions.base import (
     Command,
@@ -19,6 +19,7 @@ from wherry.builder.instructions.base import (
     flags_of,
 )
 from wherry.builder.lexer import LogicalLine
+from wherry.golang import quote
 
 _MINIMUM_NANOSECONDS = 1_000_000
 
@@ -111,7 +112,7 @@ class Healthcheck(Instruction):
         names = ("interval", "timeout", "start-period", "start-interval", "retries")
         flags = flags_of(line, dict.fromkeys(names, Kind.STRING))
         if kind != "CMD":
-            raise SyntaxProblem(f"Unknown type {quoted(kind)} in HEALTHCHECK (try CMD)")
+            raise SyntaxProblem(f"Unknown type {quote(kind)} in HEALTHCHECK (try CMD)")
         command = command_of(line, arguments)
         if not command.arguments:
             raise SyntaxProblem("Missing command after HEALTHCHECK CMD")
@@ -128,9 +129,12 @@ class Healthcheck(Instruction):
 
 def _time(flags: Flags, name: str) -> int:
     value = flags.text(name)
-    nanoseconds = parse_duration(value) if value else 0
+    try:
+        nanoseconds = golang.parse_duration(value) if value else 0
+    except ValueError as error:
+        raise SyntaxProblem(str(error)) from None
     if nanoseconds and nanoseconds < _MINIMUM_NANOSECONDS:
-        raise SyntaxProblem(f"Interval {quoted(name)} cannot be less than 1ms")
+        raise SyntaxProblem(f"Interval {quote(name)} cannot be less than 1ms")
     return nanoseconds
 
 
@@ -139,7 +143,7 @@ def _retries(value: str) -> int:
         return 0
     if not re.fullmatch(r"[+-]?[0-9]{1,10}", value) or abs(int(value)) >= 1 << 31:
         problem = "value out of range" if value.lstrip("+-").isdecimal() else "invalid syntax"
-        raise SyntaxProblem(f"strconv.ParseInt: parsing {quoted(value)}: {problem}")
+        raise SyntaxProblem(f"strconv.ParseInt: parsing {quote(value)}: {problem}")
     if int(value) < 0:
         raise SyntaxProblem(f"--retries cannot be negative ({value})")
     return int(value)

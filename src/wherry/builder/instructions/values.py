@@ -6,10 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from wherry.builder.errors import SyntaxProblem, quoted
+from wherry.builder.errors import SyntaxProblem
 from wherry.builder.instructions.base import Instruction, Origin, at_least_one, flags_of
 from wherry.builder.lexer import LogicalLine
 from wherry.filepath import SPACE
+from wherry.golang import quote
 
 _BLANKS = re.compile(r"[\t\v\f\r ]+")
 Pairs = tuple[tuple[str, str], ...]
@@ -113,7 +114,7 @@ def _pairs(line: LogicalLine, name: str, escape: str) -> tuple[Pairs, bool]:
         key, equals, value = word.partition("=")
         if not equals:
             raise SyntaxProblem(
-                f"Syntax error - can't find = in {quoted(word)}. Must be of the form: name=value"
+                f"Syntax error - can't find = in {quote(word)}. Must be of the form: name=value"
             )
         if not key:
             raise SyntaxProblem(f"{name} names can not be blank")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from wherry.cli.golang import parse_bool, parse_int
 from wherry.cli.kinds import parse_bytes, read_csv
+from wherry.golang import parse_bool, parse_int
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
