@@ -27,11 +27,11 @@ from wherry.builder.instructions import (
     Shell,
     Workdir,
 )
-from wherry.builder.platforms import host_platform
 from wherry.builder.scope import BUILTIN, PREDEFINED, global_scope, platform_arguments
 from wherry.builder.words import Expander
 from wherry.dockerignore import Matcher
 from wherry.golang import quote
+from wherry.images.platforms import this_platform
 
 _DOCUMENTATION = "https://docs.docker.com/go/dockerfile/rule/"
 RULES = {
@@ -192,7 +192,7 @@ def _stage_names(dockerfile: Dockerfile) -> Iterator[Finding]:
 
 def _from(dockerfile: Dockerfile, arguments: Mapping[str, str]) -> Iterator[Finding]:
     escape = dockerfile.directives.escape
-    host = host_platform()
+    host = this_platform()
     declared = platform_arguments(host, host, "default").keys() | {
         name for argument in dockerfile.global_args for name, _ in argument.declarations
     }

@@ -29,8 +29,8 @@ from wherry.builder.instructions import (
     Volume,
     Workdir,
 )
-from wherry.builder.platforms import Platform
 from wherry.builder.scope import Scope
+from wherry.images.platforms import Platform
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,6 @@ from wherry.builder.backend import (
     RunResult,
 )
 from wherry.builder.layertree import LayerTree
-from wherry.builder.platforms import Platform
 from wherry.engine import ids
 from wherry.engine.buildstubs import Stubs
 from wherry.engine.config.codec import decode, encode
@@ -40,7 +39,7 @@ from wherry.engine.spec.runtimespec import RANGE_SIZE, SpecInput, build
 from wherry.errors import InvalidParameter, KernelError, NotFound
 from wherry.images import reference
 from wherry.images.archive import ArchivedImage, archive
-from wherry.images.manifest import Platform as ImagePlatform
+from wherry.images.platforms import Platform
 from wherry.linux import mounts
 from wherry.linux.probe import idmapped_mounts
 from wherry.network import requests
@@ -79,13 +78,10 @@ class BuildEngine:
         credentials: Credentials,
     ) -> BaseImage:
         """The image of that name; pulled when it is not here, or always with ``pull``."""
-        wanted = None
-        if platform is not None:
-            wanted = ImagePlatform(platform.os, platform.architecture, platform.variant)
         store = self._services.images
         if not pull:
             try:
-                return _base(await asyncio.to_thread(store.resolve, name, wanted))
+                return _base(await asyncio.to_thread(store.resolve, name, platform))
             except NotFound:
                 pass
         parsed = reference.parse(name)
@@ -96,7 +92,7 @@ class BuildEngine:
             auth=await credentials(parsed.domain),
             emit=emit,
         )
-        return _base(await asyncio.to_thread(store.resolve, name, wanted))
+        return _base(await asyncio.to_thread(store.resolve, name, platform))
 
     def local_image(self, name: str) -> BaseImage | None:
         """The image of that name, if it is here."""

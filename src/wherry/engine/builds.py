@@ -16,8 +16,8 @@ from wherry.engine.building import BuildEngine
 from wherry.engine.containers.services import Services
 from wherry.engine.filters import Filters
 from wherry.engine.images import Images
-from wherry.engine.timestamps import SECOND, parse_moment
 from wherry.storage.statedb import StateDB
+from wherry.timestamps import SECOND, parse_moment
 
 if TYPE_CHECKING:
     from wherry.builder.buildkit.service import BuildKit

@@ -20,9 +20,9 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 from urllib.parse import quote_plus
 
-from wherry.engine.timestamps import parse_rfc3339, rfc3339
 from wherry.errors import InvalidParameter
 from wherry.linux import inotify
+from wherry.timestamps import parse_rfc3339, rfc3339
 
 _CHUNK = 1 << 18
 _CHANGES = inotify.IN_MODIFY | inotify.IN_CREATE | inotify.IN_MOVED_TO | inotify.IN_DELETE

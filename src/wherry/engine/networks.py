@@ -8,9 +8,9 @@ from typing import Any
 from wherry.engine.containers.prune import until_filter
 from wherry.engine.containers.services import Services
 from wherry.engine.filters import Filters
-from wherry.engine.timestamps import parse_rfc3339
 from wherry.errors import InvalidParameter, NotFound
 from wherry.network.model import PREDEFINED
+from wherry.timestamps import parse_rfc3339
 
 View = dict[str, Any]
 

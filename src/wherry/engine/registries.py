@@ -13,7 +13,8 @@ from wherry.errors import InvalidParameter, NotFound, Unauthorized
 from wherry.images import config as configs
 from wherry.images import manifest as manifests
 from wherry.images import reference as references
-from wherry.images.manifest import Index, Platform, parse_platform
+from wherry.images.manifest import Index
+from wherry.images.platforms import Platform, parse_platform
 from wherry.images.reference import Reference
 from wherry.images.store import Image, ImageStore
 from wherry.registry.credentials import Credentials

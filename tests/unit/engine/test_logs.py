@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from wherry.engine.logs import LogOptions, LogRecord, decode, frame, parse_tail, read, render
-from wherry.engine.timestamps import SECOND, rfc3339
 from wherry.errors import InvalidParameter
+from wherry.timestamps import SECOND, rfc3339
 
 
 def line(number: int, stream: str = "stdout") -> bytes:

@@ -11,8 +11,8 @@ from wherry.api.router import Route
 from wherry.api.websocket import attach_websocket
 from wherry.engine import logs
 from wherry.engine.attach import AttachOptions
-from wherry.engine.timestamps import parse_unix
 from wherry.errors import InvalidParameter, WherryError
+from wherry.timestamps import parse_unix
 
 
 def attach_options(call: Call) -> AttachOptions:

@@ -28,7 +28,7 @@ from wherry.engine.containers.services import Services
 from wherry.engine.containers.state import State
 from wherry.engine.spec.security import parse_security_options
 from wherry.errors import Conflict, InvalidParameter, NotFound
-from wherry.images.manifest import parse_platform
+from wherry.images.platforms import parse_platform
 from wherry.images.store import Image
 from wherry.network import requests
 from wherry.network.links import parse_link

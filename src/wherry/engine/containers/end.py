@@ -12,13 +12,13 @@ from wherry import faults
 from wherry.engine.containers import health, namespaces, restart
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.services import Services, log
-from wherry.engine.timestamps import SECOND
 from wherry.errors import KernelError, Unavailable, WherryError
 from wherry.linux.cgroups import Cgroup
 from wherry.runtime.bundle import ExitStatus, read_exit
 from wherry.runtime.client import Shim
 from wherry.runtime.foreign import ForeignRuntime
 from wherry.runtime.messages import Message
+from wherry.timestamps import SECOND
 
 _KILLED = 137
 

@@ -16,7 +16,6 @@ from wherry import faults
 from wherry.engine.containers import inside
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.services import Services
-from wherry.engine.timestamps import SECOND, rfc3339
 from wherry.errors import Forbidden, InvalidParameter, KernelError, NotFound
 from wherry.linux import mounts
 from wherry.runtime.identity import read_entries, resolve
@@ -27,6 +26,7 @@ from wherry.storage.archive.header import BLOCK, Entry
 from wherry.storage.archive.reader import TarReader
 from wherry.storage.archive.stream import ByteStream
 from wherry.storage.archive.writer import END, tar_tree
+from wherry.timestamps import SECOND, rfc3339
 
 _CHUNK = 1 << 18
 _MODES = (

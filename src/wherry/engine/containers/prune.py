@@ -9,8 +9,8 @@ from typing import Any
 from wherry.engine.containers import furnish, remove
 from wherry.engine.containers.services import Services
 from wherry.engine.filters import Filters
-from wherry.engine.timestamps import parse_moment
 from wherry.errors import Conflict, InvalidParameter
+from wherry.timestamps import parse_moment
 
 FILTERS = frozenset({"label", "label!", "until"})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wherry.engine.config.host import RestartPolicy
-from wherry.engine.timestamps import SECOND
+from wherry.timestamps import SECOND
 
 FIRST_DELAY = 0.1
 LONGEST_DELAY = 60.0

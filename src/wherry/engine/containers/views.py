@@ -11,8 +11,8 @@ from wherry.engine.containers import links
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.services import Services
 from wherry.engine.spec.runtimespec import apparmor_profile
-from wherry.engine.timestamps import SECOND, rfc3339
 from wherry.errors import WherryError
+from wherry.timestamps import SECOND, rfc3339
 
 DRIVER_NAMES = {"overlay": "overlay2"}
 """What Docker calls drivers that are the same thing."""

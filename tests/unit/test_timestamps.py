@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wherry.engine.timestamps import (
+from wherry.errors import InvalidParameter
+from wherry.timestamps import (
     SECOND,
     parse_duration,
     parse_moment,
@@ -10,7 +11,6 @@ from wherry.engine.timestamps import (
     parse_unix,
     rfc3339,
 )
-from wherry.errors import InvalidParameter
 
 
 @pytest.mark.parametrize(
