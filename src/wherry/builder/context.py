@@ -15,7 +15,7 @@ import shutil
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import IO, Self
+from typing import IO
 
 import zstandard
 from isal import igzip
@@ -179,26 +179,6 @@ class SpooledTree:
             with self.open(path) as file:
                 known = self._digests[path] = content_digest(file)
         return known
-
-    def subtree(self, path: str) -> Self:
-        """Make the directory ``path`` the root. Raises InvalidParameter when it is none."""
-        root = normalise(path)
-        entry = self._entries.get(root)
-        if entry is None or not entry.is_directory:
-            raise InvalidParameter(f"build context has no directory {path}")
-        if not root:
-            return self
-        inside = root + "/"
-        for name in [name for name in self._entries if not name.startswith(inside)]:
-            self._entries.pop(name)
-        cut = len(inside)
-        self._entries = {name[cut:]: value for name, value in self._entries.items()}
-        self._entries[""] = entry
-        self._offsets = {n[cut:]: v for n, v in self._offsets.items() if n.startswith(inside)}
-        below = {n[cut:]: v for n, v in self._children.items() if n.startswith(inside)}
-        self._children = {**below, "": self._children[root]}
-        self._digests = {}
-        return self
 
     def take(self, path: str) -> SpooledTree:
         """Take a directory out; returns it as a tree of its own, which shares the file.

@@ -34,18 +34,6 @@ NAMESPACES = {
 }
 """OCI namespace types and the flags that make them."""
 
-NAMESPACE_FILES = {
-    "user": "user",
-    "mount": "mnt",
-    "pid": "pid",
-    "uts": "uts",
-    "ipc": "ipc",
-    "network": "net",
-    "cgroup": "cgroup",
-    "time": "time",
-}
-"""OCI namespace types and their names below /proc/PID/ns."""
-
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_KEEPCAPS = 8
@@ -160,11 +148,6 @@ def raise_ambient_capability(number: int) -> None:
 def clear_ambient_capabilities() -> None:
     """Empty the ambient set (PR_CAP_AMBIENT_CLEAR_ALL)."""
     _prctl("clear ambient capabilities", _PR_CAP_AMBIENT, 4)
-
-
-def set_securebits(bits: int) -> None:
-    """Set the securebits, capabilities(7)."""
-    _prctl("set securebits", _PR_SET_SECUREBITS, bits)
 
 
 def set_name(name: str) -> None:

@@ -17,7 +17,6 @@ _syscall = libc.syscall
 _syscall.restype = ctypes.c_long
 
 # Numbers from 424 on are the same on every architecture (include/uapi/asm-generic/unistd.h).
-PIDFD_SEND_SIGNAL = 424
 OPEN_TREE = 428
 MOVE_MOUNT = 429
 FSOPEN = 430

@@ -100,14 +100,11 @@ def test_a_hard_link_to_nowhere_is_refused() -> None:
         opened(out.getvalue())
 
 
-def test_exclude_and_subtree() -> None:
+def test_exclude() -> None:
     found = tree({"a.o": "", "src/b.c": "", "src/b.o": "", "out/x": "", "out/keep": ""})
     found.exclude(["**/*.o", "out", "!out/keep"])
     assert found.children("") == ["out", "src"]
     assert found.children("out") == ["keep"]
-    assert found.subtree("src").children("") == ["b.c"]
-    with pytest.raises(InvalidParameter, match="no directory"):
-        tree({"f": ""}).subtree("f")
 
 
 def test_unpack(tmp_path: object) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import Any, TypeVar
 
 from wherry.errors import InvalidParameter
@@ -188,8 +188,3 @@ def encode(value: Any) -> dict[str, Any]:
             continue
         shown[described.metadata["name"]] = described.metadata["kind"].show(content)
     return shown
-
-
-def default_of(described: Field[Any]) -> Any:
-    """The value of a field that was not given."""
-    return None if described.default is MISSING else described.default

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Coroutine, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from wherry.engine import ids
@@ -171,8 +171,3 @@ async def _logged(work: Coroutine[Any, Any, None], what: str) -> None:
         raise
     except Exception:
         log.exception("%s failed", what)
-
-
-def without_pid(state: State) -> State:
-    """A state of a container that has no process."""
-    return replace(state, pid=0)

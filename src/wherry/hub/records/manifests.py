@@ -118,20 +118,6 @@ def add(
     return int(manifest)
 
 
-def missing_children(conn: Connection, repository: int, digests: list[str]) -> list[str]:
-    """Those of ``digests`` that are no manifest of the repository."""
-    found: set[str] = set()
-    for start in range(0, len(digests), 500):
-        part = digests[start : start + 500]
-        rows = conn.execute(
-            select(manifests.c.digest).where(
-                manifests.c.repository_id == repository, manifests.c.digest.in_(part), _live
-            )
-        )
-        found.update(row.digest for row in rows)
-    return [digest for digest in digests if digest not in found]
-
-
 def is_child(conn: Connection, repository: int, digest: str) -> bool:
     """Whether an index of the repository lists this manifest."""
     row = conn.execute(

@@ -108,11 +108,6 @@ def parse(block: bytes) -> Entry:
     )
 
 
-def is_gnu(block: bytes) -> bool:
-    """Whether the header uses the layout of GNU tar's own format."""
-    return block[257:265] == _GNU
-
-
 def _signed_sum(block: bytes) -> int:
     """The checksum as old tars with signed characters made it."""
     total = sum(byte - 256 if byte > 127 else byte for byte in block)
