@@ -20,6 +20,13 @@ _GRPC = "application/grpc"
 _H2C = "h2c"
 _METHODS = "X-Docker-Expose-Session-Grpc-Method"
 _UPLOAD = "upload-request"
+_RENAMED = {
+    "target": "target",
+    "dockerfile": "filename",
+    "platform": "platform",
+    "cgroupparent": "cgroup-parent",
+}
+"""Parameters of the query, and the attributes that say the same."""
 
 
 async def grpc(call: Call) -> web.StreamResponse:
@@ -79,15 +86,9 @@ async def cancel(call: Call) -> web.StreamResponse:
 
 def frontend_attributes(call: Call) -> dict[str, str]:
     """The query of ``POST /build`` as attributes of the Dockerfile front end."""
-    attributes: dict[str, str] = {}
-    for name, attribute in (
-        ("target", "target"),
-        ("dockerfile", "filename"),
-        ("platform", "platform"),
-        ("cgroupparent", "cgroup-parent"),
-    ):
-        if value := call.text(name):
-            attributes[attribute] = value
+    attributes = {
+        attribute: value for name, attribute in _RENAMED.items() if (value := call.text(name))
+    }
     remote = call.text("remote")
     if remote not in ("", "client-session", _UPLOAD):
         attributes["context"] = remote
@@ -101,24 +102,36 @@ def frontend_attributes(call: Call) -> dict[str, str]:
         attributes["image-resolve-mode"] = "pull"
     if size := call.number("shmsize"):
         attributes["shm-size"] = str(size)
+    lists = {
+        "add-hosts": _hosts(call),
+        "ulimit": _limits(call),
+        "cache-from": [str(name) for name in _array(call, "cachefrom")],
+    }
+    attributes |= {name: ",".join(values) for name, values in lists.items() if values}
+    return attributes | _network(call)
+
+
+def _network(call: Call) -> dict[str, str]:
     mode = call.text("networkmode")
     if mode in ("host", "none"):
-        attributes["force-network-mode"] = mode
-    elif mode not in ("", "default"):
+        return {"force-network-mode": mode}
+    if mode not in ("", "default"):
         raise InvalidParameter(f'network mode "{mode}" not supported by buildkit')
-    hosts = [word for text in call.texts("extrahosts") for word in text.split(",") if word]
-    if hosts:
-        attributes["add-hosts"] = ",".join("=".join(host.split(":", 1)) for host in hosts)
-    limits = [
+    return {}
+
+
+def _hosts(call: Call) -> list[str]:
+    """``NAME=ADDRESS`` of each ``NAME:ADDRESS``; several may stand in one value."""
+    words = (word for text in call.texts("extrahosts") for word in text.split(",") if word)
+    return ["=".join(word.split(":", 1)) for word in words]
+
+
+def _limits(call: Call) -> list[str]:
+    return [
         f"{limit.get('Name')}={limit.get('Soft')}:{limit.get('Hard')}"
         for limit in _array(call, "ulimits")
         if isinstance(limit, dict)
     ]
-    if limits:
-        attributes["ulimit"] = ",".join(limits)
-    if cache_from := _array(call, "cachefrom"):
-        attributes["cache-from"] = ",".join(map(str, cache_from))
-    return attributes
 
 
 def exporter(call: Call) -> tuple[str, dict[str, str]]:
