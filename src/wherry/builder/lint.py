@@ -271,7 +271,7 @@ def _stage(
         line = instruction.origin.start
         shell_set = shell_set or isinstance(instruction, Shell)
         match instruction:
-            case Workdir(path=path):
+            case Workdir(value=path):
                 if not path.startswith(("/", "$")) and not absolute:
                     message = (
                         f"Relative workdir {quote(path)} can have unexpected results"
@@ -397,7 +397,7 @@ def _expanded_texts(instruction: Instruction) -> Iterator[str]:
             yield from (default for _, default in declarations if default is not None)
         case Copy() | Add():
             yield from (*instruction.sources, instruction.destination)
-        case Workdir(path=path):
+        case Workdir(value=path):
             yield path
         case Expose(ports=ports):
             yield from ports

@@ -264,13 +264,13 @@ def test_healthcheck(text: str, expected: tuple[Any, ...]) -> None:
 
 
 def test_settings() -> None:
-    assert fields(one("USER  a:b "), "user") == ("a:b",)
-    assert fields(one("WORKDIR /a b"), "path") == ("/a b",)
+    assert fields(one("USER  a:b "), "value") == ("a:b",)
+    assert fields(one("WORKDIR /a b"), "value") == ("/a b",)
     assert one("EXPOSE 80 90/udp  100-110/tcp").ports == ("80", "90/udp", "100-110/tcp")
     assert one("VOLUME /a /b").paths == ("/a", "/b")
     assert one('VOLUME ["/a b"]').paths == ("/a b",)
-    assert fields(one("STOPSIGNAL SIGKILL"), "signal") == ("SIGKILL",)
-    assert fields(one("MAINTAINER me <a@b>"), "maintainer") == ("me <a@b>",)
+    assert fields(one("STOPSIGNAL SIGKILL"), "value") == ("SIGKILL",)
+    assert fields(one("MAINTAINER me <a@b>"), "value") == ("me <a@b>",)
     assert one('SHELL ["a", "-c"]').shell == ("a", "-c")
     kinds = {User: "USER a", Workdir: "WORKDIR a", Expose: "EXPOSE 1", Volume: "VOLUME a"}
     kinds |= {StopSignal: "STOPSIGNAL 9", Maintainer: "MAINTAINER a", Shell: 'SHELL ["a"]'}

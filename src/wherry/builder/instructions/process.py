@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from wherry import golang
 from wherry.builder.errors import SyntaxProblem
@@ -13,9 +13,9 @@ from wherry.builder.instructions.base import (
     Command,
     Instruction,
     Origin,
+    Single,
     at_least_one,
     command_of,
-    exactly_one,
     flags_of,
 )
 from wherry.builder.lexer import LogicalLine
@@ -25,31 +25,30 @@ _MINIMUM_NANOSECONDS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cmd(Instruction):
+class Commanding(Instruction):
+    """What CMD and ENTRYPOINT have in common."""
+
+    command: Command
+
+    @classmethod
+    def parse(cls, line: LogicalLine, origin: Origin) -> Self:
+        """INSTRUCTION LINE | ["program", …]. Raises SyntaxProblem."""
+        flags_of(line)
+        return cls(origin=origin, command=command_of(line))
+
+
+class Cmd(Commanding):
     """CMD: the default command, or default arguments of the entry point."""
 
+    __slots__ = ()
     NAME: ClassVar[str] = "CMD"
-    command: Command
-
-    @classmethod
-    def parse(cls, line: LogicalLine, origin: Origin) -> Cmd:
-        """CMD LINE | ["program", …]. Raises SyntaxProblem."""
-        flags_of(line)
-        return cls(origin=origin, command=command_of(line))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entrypoint(Instruction):
+class Entrypoint(Commanding):
     """ENTRYPOINT; an empty list takes an inherited one away."""
 
+    __slots__ = ()
     NAME: ClassVar[str] = "ENTRYPOINT"
-    command: Command
-
-    @classmethod
-    def parse(cls, line: LogicalLine, origin: Origin) -> Entrypoint:
-        """ENTRYPOINT LINE | ["program", …]. Raises SyntaxProblem."""
-        flags_of(line)
-        return cls(origin=origin, command=command_of(line))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,18 +70,11 @@ class Shell(Instruction):
         return cls(origin=origin, shell=tuple(values))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StopSignal(Instruction):
-    """STOPSIGNAL; the signal is as written."""
+class StopSignal(Single):
+    """STOPSIGNAL SIGNAL."""
 
+    __slots__ = ()
     NAME: ClassVar[str] = "STOPSIGNAL"
-    signal: str
-
-    @classmethod
-    def parse(cls, line: LogicalLine, origin: Origin) -> StopSignal:
-        """STOPSIGNAL SIGNAL. Raises SyntaxProblem."""
-        flags_of(line)
-        return cls(origin=origin, signal=exactly_one(cls.NAME, line.arguments))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
