@@ -6,7 +6,7 @@ Source: https://docs.docker.com/reference/build-checks/
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from wherry.builder.dockerfile import Dockerfile, Stage
@@ -133,9 +133,15 @@ def lint(
     return sorted(kept, key=lambda finding: finding.line)
 
 
-def fails(dockerfile: Dockerfile) -> bool:
-    """Whether warnings shall fail the build (``# check=error=true``)."""
-    return _settings(dockerfile.directives.check)[2]
+def violation(dockerfile: Dockerfile, findings: Iterable[Finding]) -> str:
+    """Why ``findings`` fail the build, as BuildKit says it; "" when they do not.
+
+    They do when the Dockerfile asks for it (``# check=error=true``).
+    """
+    rules = dict.fromkeys(finding.rule for finding in findings)
+    if not rules or not _settings(dockerfile.directives.check)[2]:
+        return ""
+    return f"lint violation found for rules: {', '.join(rules)}"
 
 
 def _settings(text: str) -> tuple[list[str], list[str], bool]:
