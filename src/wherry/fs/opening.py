@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from wherry.errors import KernelError
 from wherry.linux.openat2 import (
@@ -52,9 +54,46 @@ def open_in_root(
         resolve |= RESOLVE_NO_SYMLINKS
     if not cross_mounts:
         resolve |= RESOLVE_NO_XDEV
-    if len(path) < _PATH_MAX // 4 or len(os.fsencode(path)) < _PATH_MAX:
+    if _is_short(path):
         return openat2(root, path, flags, mode, resolve)
     return _open_long(root, path, flags, mode, resolve)
+
+
+def open_path(path: str, flags: int) -> int:
+    """open(2) of an absolute path of any length, for directories that only the engine writes.
+
+    The last name's link is not followed. Raises OSError.
+    """
+    if _is_short(path):
+        return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
+    host = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return open_in_root(host, path, flags | os.O_NOFOLLOW)
+    except KernelError as error:
+        raise OSError(error.errno, os.strerror(error.errno), path) from None
+    finally:
+        os.close(host)
+
+
+@contextmanager
+def within_reach(path: str) -> Iterator[str]:
+    """A path for the same file that calls by path can take, where ``path`` may be longer.
+
+    For directories that only the engine writes. Raises OSError.
+    """
+    if _is_short(path):
+        yield path
+        return
+    above, name = posixpath.split(path)
+    directory = open_path(above, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{directory}/{name}"
+    finally:
+        os.close(directory)
+
+
+def _is_short(path: str) -> bool:
+    return len(path) < _PATH_MAX // 4 or len(os.fsencode(path)) < _PATH_MAX
 
 
 def _open_long(root: int, path: str, flags: int, mode: int, resolve: int) -> int:

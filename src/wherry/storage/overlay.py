@@ -13,11 +13,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
 from wherry.errors import Conflict, InvalidParameter, KernelError, NotFound
+from wherry.fs.measuring import disk_usage_of
+from wherry.fs.removing import remove_path
 from wherry.linux import mountinfo, mounts, quota
 from wherry.linux.root import OverlayRoot, Root
 from wherry.storage import merged
 from wherry.storage.archive.writer import tar_tree
-from wherry.storage.driver import Change, StorageDriver, disk_usage, remove_tree
+from wherry.storage.driver import Change, StorageDriver
 from wherry.storage.sizes import parse_size
 
 _FIRST_PROJECT = 0x57000000
@@ -80,7 +82,7 @@ class OverlayDriver(StorageDriver):
         final, temporary = self._path(container), self._path("." + container)
         if os.path.exists(final):
             raise Conflict(f"container {container} already has a root file system")
-        remove_tree(temporary)
+        remove_path(temporary)
         upper = os.path.join(temporary, "upper")
         try:
             os.mkdir(temporary, 0o700)
@@ -95,7 +97,7 @@ class OverlayDriver(StorageDriver):
                 os.chmod(upper, stat.S_IMODE(found.st_mode))
             os.rename(temporary, final)
         except OSError as error:
-            remove_tree(temporary)
+            remove_path(temporary)
             raise KernelError("create root of container", final, error.errno or 5) from error
 
     def _need_quotas(self) -> None:
@@ -164,7 +166,7 @@ class OverlayDriver(StorageDriver):
 
     def usage(self, container: str) -> int:
         """See the base class."""
-        return disk_usage(self._path(container, "upper"))
+        return disk_usage_of(self._path(container, "upper"))
 
     def remove(self, container: str) -> None:
         """See the base class."""
@@ -174,11 +176,11 @@ class OverlayDriver(StorageDriver):
                 if name.startswith("merged-"):  # left by a crash
                     with suppress(KernelError):
                         mounts.unmount(os.path.join(final, name), mounts.MNT_DETACH)
-            remove_tree(temporary)
+            remove_path(temporary)
             os.rename(final, temporary)
         if os.path.isdir(temporary):
             project = quota.project_of(temporary)
-            remove_tree(temporary)
+            remove_path(temporary)
             if project >= _FIRST_PROJECT:
                 quota.limit(self._directory, project, 0)
 

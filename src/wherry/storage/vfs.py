@@ -15,10 +15,12 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from wherry.errors import Conflict, InvalidParameter, KernelError, NotFound
+from wherry.fs.measuring import disk_usage_of
+from wherry.fs.removing import remove_path
 from wherry.linux.root import DirectoryRoot
 from wherry.storage import merged
 from wherry.storage.archive.writer import tar_tree
-from wherry.storage.driver import Change, StorageDriver, disk_usage, remove_tree
+from wherry.storage.driver import Change, StorageDriver
 
 _FICLONE = 0x40049409
 
@@ -51,7 +53,7 @@ class VfsDriver(StorageDriver):
         if os.path.exists(final):
             raise Conflict(f"container {container} already has a root file system")
         temporary = os.path.join(self._directory, "." + container)
-        remove_tree(temporary)
+        remove_path(temporary)
         try:
             os.mkdir(temporary, 0o700)
             root = os.path.join(temporary, "root")
@@ -59,7 +61,7 @@ class VfsDriver(StorageDriver):
             copy_tree(self._stack(layers), root)
             os.rename(temporary, final)
         except OSError as error:
-            remove_tree(temporary)
+            remove_path(temporary)
             raise KernelError("create root of container", final, error.errno or 5) from error
 
     def _make_root(self, path: str) -> None:
@@ -103,16 +105,16 @@ class VfsDriver(StorageDriver):
 
     def usage(self, container: str) -> int:
         """See the base class."""
-        return disk_usage(self._path(container))
+        return disk_usage_of(self._path(container))
 
     def remove(self, container: str) -> None:
         """See the base class."""
         final = os.path.join(self._directory, container)
         temporary = os.path.join(self._directory, "." + container)
         if os.path.isdir(final):
-            remove_tree(temporary)
+            remove_path(temporary)
             os.rename(final, temporary)
-        remove_tree(temporary)
+        remove_path(temporary)
 
 
 def copy_tree(stack: Sequence[str], target: str) -> None:
@@ -174,7 +176,7 @@ def _is_directory(path: str) -> bool:
 
 def _clear(path: str) -> None:
     if _is_directory(path):
-        remove_tree(path)
+        remove_path(path)
     else:
         with suppress(FileNotFoundError):
             os.unlink(path)

@@ -23,7 +23,7 @@ from wherry.fs.making import (
     set_attribute,
     set_mode,
 )
-from wherry.fs.opening import open_in_root
+from wherry.fs.opening import open_in_root, open_path, within_reach
 from wherry.fs.placing import private_directory, put_in_place
 from wherry.fs.removing import empty_directory, remove_tree
 
@@ -104,6 +104,18 @@ def test_a_path_longer_than_the_kernel_takes_is_opened(tmp_path: Path, top: int)
         open_in_root(top, "d/" * 10_000, os.O_RDONLY)
     with pytest.raises(KernelError, match="ENAMETOOLONG"):
         open_in_root(top, "d" * 5000, os.O_RDONLY)
+
+
+def test_long_paths_of_our_own_are_within_reach(tmp_path: Path, top: int) -> None:
+    deepen(top, DEPTH)
+    path = f"{tmp_path}/{'d/' * DEPTH}leaf"
+    os.close(open_path(path, os.O_RDONLY))
+    with within_reach(path) as near:
+        assert stat.S_ISREG(os.lstat(near).st_mode)
+    with within_reach(str(tmp_path)) as near:
+        assert near == str(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        open_path(f"{path}-missing", os.O_RDONLY)
 
 
 def test_a_deep_tree_is_copied(tmp_path: Path, top: int) -> None:
