@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from wherry.errors import KernelError
 from wherry.fs.descent import Descent, descending
+from wherry.fs.opening import within_reach
 
 _PARENT = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _AGAIN = 100
@@ -40,9 +41,10 @@ def remove_tree(at: int, name: str | bytes) -> None:
 
 def remove_path(path: str) -> None:
     """`remove_tree` of a path whose parent only the engine can write."""
-    parent, name = os.path.split(path.rstrip("/"))
     try:
-        at = os.open(parent or ".", _PARENT)
+        with within_reach(path.rstrip("/")) as near:
+            parent, name = os.path.split(near)
+            at = os.open(parent or ".", _PARENT)
     except FileNotFoundError:
         return
     except OSError as error:
