@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from wherry.builder.instructions import Mount
-from wherry.storage.driver import disk_usage, remove_tree
+from wherry.fs.measuring import disk_usage_of
+from wherry.fs.removing import remove_path
 from wherry.storage.statedb import StateDB
 
 
@@ -82,7 +83,7 @@ class CacheMounts:
         return [
             (
                 row["id"],
-                disk_usage(f"{self._directory}/{row['directory']}"),
+                disk_usage_of(f"{self._directory}/{row['directory']}"),
                 row["made"],
                 row["used"],
                 self._busy[f"{self._directory}/{row['directory']}"] > 0,
@@ -97,4 +98,4 @@ class CacheMounts:
             return
         with self._db.transaction() as db:
             db.execute("DELETE FROM build_mounts WHERE id = ?", (name,))
-        remove_tree(f"{self._directory}/{row['directory']}")
+        remove_path(f"{self._directory}/{row['directory']}")

@@ -37,6 +37,7 @@ from wherry.engine.containers.start import compiled_filter
 from wherry.engine.images import Images
 from wherry.engine.spec.runtimespec import RANGE_SIZE, SpecInput, build
 from wherry.errors import InvalidParameter, KernelError, NotFound
+from wherry.fs.removing import remove_path
 from wherry.images import reference
 from wherry.images.archive import ArchivedImage, archive
 from wherry.images.platforms import Platform
@@ -45,7 +46,6 @@ from wherry.linux.probe import idmapped_mounts
 from wherry.network import requests
 from wherry.runtime.bundle import Bundle, LogConfig
 from wherry.runtime.client import AttachRequest, Shim
-from wherry.storage.driver import remove_tree
 
 _READ = 1 << 16
 _MEMORY = "build-secret-"
@@ -222,7 +222,7 @@ class BuildEngine:
             # After the root is gone: on a full disk only that makes room to record anything.
             undo.push_async_callback(services.networks.detach, container)
             directory = services.directory(container)
-            undo.callback(remove_tree, directory)
+            undo.callback(remove_path, directory)
             os.mkdir(directory, 0o710)
             undo.callback(self._layers.remove_root, container)
             await asyncio.to_thread(self._layers.create_root, container, request.layers)

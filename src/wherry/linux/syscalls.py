@@ -27,6 +27,7 @@ CLOSE_RANGE = 436
 OPENAT2 = 437
 MOUNT_SETATTR = 442
 QUOTACTL_FD = 443
+FCHMODAT2 = 452
 
 _OLD_NUMBERS = {
     "x86_64": {"keyctl": 250, "bpf": 321, "execveat": 322},

@@ -12,6 +12,7 @@ import signal
 from contextlib import suppress
 
 from wherry.errors import KernelError
+from wherry.fs.opening import open_in_root
 from wherry.linux import capabilities, filters, mounts, process, rlimits
 from wherry.runtime import executable, identity, reaper
 from wherry.runtime.bundle import StartFailed
@@ -66,7 +67,7 @@ def _real_procfs() -> int:
 
 def _write_at(proc: int, name: str, value: str) -> None:
     path = f"{os.getpid()}/{name}"
-    fd = mounts.open_in_root(proc, path, os.O_WRONLY, follow=False, cross_mounts=False)
+    fd = open_in_root(proc, path, os.O_WRONLY, follow=False, cross_mounts=False)
     try:
         os.write(fd, value.encode())
     except OSError as error:

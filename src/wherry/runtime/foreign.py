@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from wherry.errors import KernelError
+from wherry.fs.opening import open_in_root
 from wherry.linux import mountinfo, mounts, process
 from wherry.linux.root import OverlayRoot
 from wherry.runtime import identity, reaper, spawn
@@ -147,7 +148,7 @@ class ForeignRuntime:
         """Entries of the container's passwd or group file, looked up inside its root only."""
         root = os.open(self._rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            fd = mounts.open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+            fd = open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
         except KernelError:
             return []
         finally:

@@ -15,9 +15,10 @@ import struct
 import termios
 
 from wherry.errors import KernelError
+from wherry.fs.copying import copy_tree
+from wherry.fs.opening import open_in_root
 from wherry.linux import mounts
 from wherry.runtime import rootplan
-from wherry.runtime.copyup import copy_tree
 from wherry.runtime.rootplan import Operation, RootPlan
 
 _STAGE = "/dev"
@@ -198,7 +199,7 @@ class Root:
         os.close(tree)
 
     def _link(self, path: str, to: str) -> None:
-        parent = mounts.open_in_root(self._root, posixpath.dirname(path), os.O_PATH)
+        parent = open_in_root(self._root, posixpath.dirname(path), os.O_PATH)
         try:
             os.symlink(to, posixpath.basename(path), dir_fd=parent)
         except FileExistsError:
@@ -207,13 +208,13 @@ class Root:
             os.close(parent)
 
     def _remount(self, path: str, attributes: int) -> None:
-        place = mounts.open_in_root(self._root, path, os.O_PATH)
+        place = open_in_root(self._root, path, os.O_PATH)
         mounts.set_attributes(place, path, add=attributes)
         os.close(place)
 
     def _existing(self, path: str) -> int | None:
         try:
-            return mounts.open_in_root(self._root, path, os.O_PATH)
+            return open_in_root(self._root, path, os.O_PATH)
         except KernelError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 return None
@@ -246,7 +247,7 @@ class Root:
 
 def part_of(tree: int, part: str) -> int:
     """A read-only detached mount of the path ``part`` ("" for all) below an attached mount."""
-    found = mounts.open_in_root(tree, part or "/", os.O_PATH)
+    found = open_in_root(tree, part or "/", os.O_PATH)
     try:
         clone = mounts.open_tree("", recursive=False, at=found)
     finally:
@@ -260,7 +261,7 @@ def open_target(root: int, path: str, is_directory: bool, *, follow: bool = True
     follow = follow and path not in _FIXED_PLACES
     for _ in range(40):
         try:
-            return mounts.open_in_root(root, path, os.O_PATH, follow=follow)
+            return open_in_root(root, path, os.O_PATH, follow=follow)
         except KernelError as error:
             if error.errno == errno.ELOOP and not follow:
                 message = "refuse to mount on a symbolic link"
@@ -283,7 +284,7 @@ def _make_next(root: int, path: str, is_directory: bool) -> str:
         for depth, name in enumerate(parts):
             here = posixpath.join(place, name)
             try:
-                child = mounts.open_in_root(root, here, os.O_PATH)
+                child = open_in_root(root, here, os.O_PATH)
             except KernelError as error:
                 if error.errno != errno.ENOENT:
                     raise

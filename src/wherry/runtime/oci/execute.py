@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from wherry.errors import Conflict, InvalidParameter
-from wherry.linux import mounts
+from wherry.fs.opening import open_in_root
 from wherry.linux.cgroups import Cgroup
 from wherry.runtime import execs, host, spawn
 from wherry.runtime.oci import console
@@ -127,7 +127,7 @@ def _devpts(container: Container) -> int:
     root = os.open(f"/proc/{container.pid}/root", os.O_PATH | os.O_DIRECTORY)
     try:
         flags = os.O_PATH | os.O_DIRECTORY
-        return mounts.open_in_root(root, "/dev/pts", flags, follow=False)
+        return open_in_root(root, "/dev/pts", flags, follow=False)
     finally:
         os.close(root)
 
