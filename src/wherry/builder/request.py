@@ -86,4 +86,4 @@ class BuildRequest:
     explain: bool = False
     check: bool = False
     allow_insecure: bool = False
-    allow_host_network: bool = True
+    allow_host_network: bool = False

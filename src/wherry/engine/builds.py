@@ -60,9 +60,10 @@ class Builds:
         await self._builder.build(request, body, remote, emit)
 
     async def close(self) -> None:
-        """Stop the builds of BuildKit's clients; others end with their requests."""
+        """Stop the builds of BuildKit's clients; others have ended with their requests."""
         if self._buildkit is not None:
             await self._buildkit.close()
+        self._builder.close()
 
     async def usage(self) -> list[View]:
         """The ``BuildCache`` of ``GET /system/df``."""

@@ -63,6 +63,8 @@ def build_request(call: Call) -> BuildRequest:
     isolation = call.text("isolation")
     if isolation not in ("", "default"):
         raise InvalidParameter(f'Unsupported isolation: "{isolation}"')
+    network = call.text("networkmode") or "default"
+    granted = call.text("allow").split(",")
     arguments = _arguments(call)
     cache = [_cache_source(entry) for entry in _list(call, "cachefrom")]
     return BuildRequest(
@@ -77,7 +79,7 @@ def build_request(call: Call) -> BuildRequest:
         pull=call.flag("pull"),
         quiet=call.flag("q"),
         squash=call.flag("squash"),
-        network=call.text("networkmode") or "default",
+        network=network,
         cache_from=tuple(name for name, _ in cache),
         cache_pulled=tuple(name for name, pulled in cache if pulled),
         cache_to=_cache_targets(call),
@@ -89,7 +91,8 @@ def build_request(call: Call) -> BuildRequest:
         epoch=_epoch(arguments),
         explain=call.flag("explain"),
         check=call.flag("check"),
-        allow_insecure="security.insecure" in call.text("allow").split(","),
+        allow_insecure="security.insecure" in granted,
+        allow_host_network="network.host" in granted or network == "host",
     )
 
 
