@@ -22,7 +22,7 @@ from wherry.api.options import load, usage
 from wherry.api.serve import Address, Listeners, TLSFiles, parse_address
 from wherry.api.settings import engine_config
 from wherry.errors import InvalidParameter, KernelError, WherryError
-from wherry.linux import probe
+from wherry.linux import probe, rlimits
 
 log = logging.getLogger("wherry.daemon")
 
@@ -55,6 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     if options["selinux-enabled"] and not probe.selinux():
         log.warning("SELinux was asked for and cannot be enabled: this host does not have it")
     try:
+        rlimits.raise_open_files()
         _adjust_oom_score(options["oom-score-adjust"])
         pidfile.write(options["pidfile"])
         try:

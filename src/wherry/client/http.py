@@ -56,7 +56,9 @@ class Stream:
             return True
         import select
 
-        return bool(select.select([self.sock], [], [], 0)[0])
+        ready = select.poll()
+        ready.register(self.sock, select.POLLIN)
+        return bool(ready.poll(0))
 
     def write(self, data: bytes) -> None:
         """Send all of ``data``."""

@@ -34,6 +34,7 @@ from wherry.network.kernel import Kernel
 from wherry.network.lookup import find_network
 from wherry.network.model import PREDEFINED, Network, Plan, SandboxConfig
 from wherry.network.netlink import LinkWatch
+from wherry.network.nft.client import Nftables
 from wherry.network.options import NetworkOptions
 from wherry.network.porter.client import PorterClient
 from wherry.network.records import Records
@@ -62,8 +63,9 @@ class Networks:
         self._worker = Worker("network")
         self._firewall_worker = Worker("firewall")
         self._kernel = Kernel(instance)
-        self._guard = Guard(instance.nft_table, frozenset(options.firewall_versions))
-        self._porter = PorterClient(options.runtime_directory)
+        self._nft = Nftables()
+        self._guard = Guard(instance.nft_table, frozenset(options.firewall_versions), self._nft)
+        self._porter = PorterClient(options.runtime_directory, self._nft)
         self._links = LinkWatch()
         self._repair: asyncio.Task[None] | None = None
         self._reconciled = False
@@ -71,7 +73,12 @@ class Networks:
         self.host_gateways = texts.host_gateways
         self._blueprint = Blueprint(self._records, self._drivers, texts)
         effects = Effects(
-            self._kernel, self._guard, self._porter, self._worker, self._firewall_worker
+            kernel=self._kernel,
+            nft=self._nft,
+            guard=self._guard,
+            porter=self._porter,
+            worker=self._worker,
+            firewall_worker=self._firewall_worker,
         )
         self.sandboxes = Sandboxes(
             self._records, options, self._drivers, self._blueprint, texts, effects
@@ -85,6 +92,7 @@ class Networks:
         Raises KernelError and Conflict when the default bridge cannot be made. A user-defined
         network that cannot be made is logged and left for later.
         """
+        self._nft.start()
         await self._make_predefined()
         ipv6 = any(network.ipv6 for network in self._records.networks())
         if self._options.ip_forward:
@@ -139,6 +147,7 @@ class Networks:
         await self._worker.run(self._porter.close)
         self._worker.close()
         self._firewall_worker.close()
+        self._nft.close()
         self._kernel.close()
 
     async def _take_down(self) -> None:

@@ -9,10 +9,11 @@ is removed. A crash between any two of them is repaired by ``Networks.reconcile`
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,6 +35,8 @@ from wherry.network.model import (
     PublishedPort,
     SandboxConfig,
 )
+from wherry.network.netns import NamespaceGone
+from wherry.network.nft.client import Nftables
 from wherry.network.options import NetworkOptions
 from wherry.network.porter.client import PorterClient
 from wherry.network.records import Records
@@ -51,6 +54,7 @@ class Effects:
     """What changes the world, and the threads where that happens."""
 
     kernel: Kernel
+    nft: Nftables
     guard: Guard
     porter: PorterClient
     worker: Worker
@@ -75,12 +79,14 @@ class Sandboxes:
         self._blueprint = blueprint
         self._texts = texts
         self._kernel = effects.kernel
+        self._nft = effects.nft
         self._guard = effects.guard
         self._porter = effects.porter
         self._worker = effects.worker
         self._firewall_worker = effects.firewall_worker
         self._closing = Batch(effects.firewall_worker, effects.guard.close)
         self._live: dict[str, int] = {}
+        self._namespaces: dict[str, int] = {}
         self._listeners: dict[str, dict[str, socket.socket]] = {}
 
     # What was asked for
@@ -130,7 +136,8 @@ class Sandboxes:
         services = self._blueprint.services(config, endpoints, given, pid)
 
         def work() -> None:
-            with wiring.namespace_of(pid) as namespace_fd:
+            # One that has just ended has no names any more.
+            with contextlib.suppress(NamespaceGone), wiring.namespace_of(pid) as namespace_fd:
                 self._porter.set(container, services, namespace_fd, {})
 
         self._worker.submit(work)
@@ -274,11 +281,14 @@ class Sandboxes:
         if openings:
             slow.append(asyncio.ensure_future(self._open(plan.container, openings)))
         if services.view is not None:
-            slow.append(asyncio.ensure_future(asyncio.to_thread(_open_resolver, pid, resolver)))
+            slow.append(
+                asyncio.ensure_future(asyncio.to_thread(self._open_resolver, pid, resolver))
+            )
 
         def plug() -> None:
             with wiring.namespace_of(pid) as namespace_fd:
                 new = [attachment for attachment, _ in attachments]
+                self._namespaces[plan.container] = self._kernel.namespace_number(namespace_fd)
                 wiring.plug(self._kernel, namespace_fd, new, routes)
 
         def serve() -> None:
@@ -295,18 +305,28 @@ class Sandboxes:
         if not services.is_empty:
             await self._worker.run(serve)
 
+    def _open_resolver(self, pid: int, into: list[socket.socket]) -> None:
+        """Make the sockets of a container's name server; runs in a thread of its own."""
+        with wiring.namespace_of(pid) as namespace_fd:
+            into += sockets.resolver_sockets(namespace_fd, self._nft)
+
     async def _open(self, container: str, openings: Openings) -> None:
         await self._firewall_worker.run(lambda: self._guard.set_container(container, openings))
 
     async def detach(self, container: str) -> None:
         """Release what an ended container had; may be repeated.
 
-        The interfaces went or go with the namespace: the kernel reaps them in its own time.
+        Its interfaces leave the networks at once; the kernel reaps them with the namespace, in
+        its own time.
         """
         self._live.pop(container, None)
         endpoints = self._records.endpoints(container)
         networks = [self._blueprint.network(endpoint) for endpoint in endpoints]
         self._close_listeners(container)
+        namespace = self._namespaces.pop(container, None)
+        if namespace is not None:
+            pairs = list(zip(networks, endpoints, strict=True))
+            await self._worker.run(lambda: self._withdraw(pairs, namespace))
         # The ports close before others may get them.
         if self._guard.opens(container):
             await self._closing.do(container)
@@ -315,6 +335,14 @@ class Sandboxes:
         self._records.release(container)
         for network in networks:
             self._event("disconnect", network, container)
+
+    def _withdraw(self, pairs: Sequence[tuple[Network, Endpoint]], namespace: int) -> None:
+        """Take an ended container off its networks; what fails must not keep its address."""
+        for network, endpoint in pairs:
+            try:
+                self._drivers.of(network).withdraw(network, endpoint, namespace, self._kernel)
+            except WherryError as error:
+                _log.error("network %s: %s", network.name, error)
 
     def _event(self, action: str, network: Network, container: str) -> None:
         attributes = {"container": container, "name": network.name, "type": network.driver}
@@ -354,6 +382,10 @@ class Sandboxes:
             return
         try:
             await self._plug_more(changed, endpoint, pid)
+        except NamespaceGone:
+            # It has just ended: as any that does not run it is connected when it starts again.
+            self._records.release(container, network.id)
+            return
         except BaseException:
             with self._records.db.transaction():
                 self._records.release(container, network.id)
@@ -374,20 +406,24 @@ class Sandboxes:
         attachments = self._blueprint.attachments(config, endpoints)
         routes = wiring.default_routes(attachments)
         new = next(one for one, _ in attachments if one.endpoint.id == endpoint.id)
-        serve = await self._serve(config, endpoints, pid)
+        async with self._serve(config, endpoints, pid) as serve:
 
-        def work() -> None:
-            with wiring.namespace_of(pid) as namespace_fd:
-                wiring.plug(self._kernel, namespace_fd, [new], routes)
-                serve(namespace_fd)
+            def work() -> None:
+                with wiring.namespace_of(pid) as namespace_fd:
+                    wiring.plug(self._kernel, namespace_fd, [new], routes)
+                    serve(namespace_fd)
 
-        await self._worker.run(work)
+            await self._worker.run(work)
         self._texts.rewrite(config, endpoints)
 
+    @contextlib.asynccontextmanager
     async def _serve(
         self, config: SandboxConfig, endpoints: Sequence[Endpoint], pid: int
-    ) -> Callable[[int], None]:
-        """Publish ports at these endpoints; returns the porter's part for the worker thread."""
+    ) -> AsyncIterator[Callable[[int], None]]:
+        """Publish ports at these endpoints; gives the porter's part for the worker thread.
+
+        What the porter was not given is let go at the end.
+        """
         given = [port for _, port in self._records.ports(config.container)]
         carrier = self._blueprint.port_carrier(config, endpoints)
         if carrier is not None and not given:
@@ -395,12 +431,16 @@ class Sandboxes:
         openings = self._blueprint.openings(config, endpoints, given)
         services = self._blueprint.services(config, endpoints, given, pid)
         listeners = self._listeners.pop(config.container, {})
-        await self._open(config.container, openings)
 
         def work(namespace_fd: int) -> None:
             self._porter.set(config.container, services, namespace_fd, listeners)
 
-        return work
+        try:
+            await self._open(config.container, openings)
+            yield work
+        finally:
+            for listener in listeners.values():
+                listener.close()
 
     def _check_change(self, config: SandboxConfig) -> None:
         if config.mode in ("host", "container"):
@@ -448,14 +488,16 @@ class Sandboxes:
             return
         remaining = self._records.endpoints(container)
         routes = wiring.default_routes(self._blueprint.attachments(changed, remaining))
-        serve = await self._serve(changed, remaining, pid)
+        # With the namespace of one that has just ended the interface is gone, too.
+        with contextlib.suppress(NamespaceGone):
+            async with self._serve(changed, remaining, pid) as serve:
 
-        def work() -> None:
-            with wiring.namespace_of(pid) as namespace_fd:
-                serve(namespace_fd)
-                wiring.unplug(namespace_fd, endpoint, routes)
+                def work() -> None:
+                    with wiring.namespace_of(pid) as namespace_fd:
+                        serve(namespace_fd)
+                        wiring.unplug(namespace_fd, endpoint, routes)
 
-        await self._worker.run(work)
+                await self._worker.run(work)
         self._texts.rewrite(changed, remaining)
         self._event("disconnect", network, container)
 
@@ -530,6 +572,8 @@ class Sandboxes:
 
         def work() -> None:
             with wiring.namespace_of(pid) as namespace_fd:
+                number = self._kernel.namespace_number(namespace_fd)
+                self._namespaces[config.container] = number
                 for one in attachments:
                     if not one.driver.is_plugged(
                         one.network, one.endpoint, self._kernel
@@ -546,12 +590,6 @@ class Sandboxes:
     def live(self) -> Mapping[str, int]:
         """Running containers and the pids of their inits."""
         return self._live
-
-
-def _open_resolver(pid: int, into: list[socket.socket]) -> None:
-    """Make the sockets of a container's name server; runs in a thread of its own."""
-    with wiring.namespace_of(pid) as namespace_fd:
-        into += sockets.resolver_sockets(namespace_fd)
 
 
 def _dns_names(config: SandboxConfig, wanted: EndpointConfig) -> list[str]:

@@ -201,6 +201,14 @@ class BridgeDriver:
     def unplug(self, network: Network, endpoint: Endpoint, kernel: Kernel) -> None:
         kernel.run(netlink.delete_link(self._veth(endpoint, kernel)))
 
+    def withdraw(
+        self, network: Network, endpoint: Endpoint, namespace: int, kernel: Kernel
+    ) -> None:
+        # Taking it off the bridge costs a tenth of a millisecond, deleting it a hundred times that.
+        # It goes down first: off the bridge the host would listen to it.
+        name = self._veth(endpoint, kernel)
+        kernel.run(netlink.set_down(name), netlink.leave_bridge(name))
+
     def is_plugged(self, network: Network, endpoint: Endpoint, kernel: Kernel) -> bool:
         veth = kernel.link(self._veth(endpoint, kernel))
         bridge = kernel.link(self.interface(network))

@@ -35,6 +35,11 @@ class MissingDriver:
     def unplug(self, network: Network, endpoint: Endpoint, kernel: Kernel) -> None:
         pass
 
+    def withdraw(
+        self, network: Network, endpoint: Endpoint, namespace: int, kernel: Kernel
+    ) -> None:
+        pass
+
     def is_plugged(self, network: Network, endpoint: Endpoint, kernel: Kernel) -> bool:
         return True
 

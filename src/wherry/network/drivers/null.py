@@ -37,6 +37,11 @@ class NullDriver:
     def unplug(self, network: Network, endpoint: Endpoint, kernel: Kernel) -> None:
         pass
 
+    def withdraw(
+        self, network: Network, endpoint: Endpoint, namespace: int, kernel: Kernel
+    ) -> None:
+        pass
+
     def is_plugged(self, network: Network, endpoint: Endpoint, kernel: Kernel) -> bool:
         return True
 
