@@ -14,6 +14,7 @@ from wherry.engine import detach, ids
 from wherry.engine.config.codec import decode, encode
 from wherry.engine.config.exec import ExecConfig
 from wherry.engine.containers.container import Container
+from wherry.engine.containers.liveness import needs_running
 from wherry.engine.containers.services import Services
 from wherry.engine.spec.runtimespec import capability_sets, process
 from wherry.engine.spec.security import capabilities
@@ -124,15 +125,16 @@ class Execs:
         config = entry.config
         self._publish(entry, f"exec_start: {_shown(config.cmd or ())}")
         try:
-            entry.pid = await shim.exec(
-                exec_id,
-                described,
-                tty=config.tty,
-                attach=attach,
-                stdin=config.attach_stdin and attach is not None,
-                seccomp=not config.privileged,
-                note=encode(config),
-            )
+            with needs_running(entry.container):
+                entry.pid = await shim.exec(
+                    exec_id,
+                    described,
+                    tty=config.tty,
+                    attach=attach,
+                    stdin=config.attach_stdin and attach is not None,
+                    seccomp=not config.privileged,
+                    note=encode(config),
+                )
             faults.point("exec.started")
         except StartFailed as error:
             self._ended(entry, error.exit_code if error.exit_code != 125 else 126)
@@ -276,7 +278,8 @@ class Execs:
         shim = entry.container.shim
         if not entry.running or shim is None:
             raise Conflict(f"Exec {exec_id} is not running")
-        await shim.resize(height, width, exec_id)
+        with needs_running(entry.container):
+            await shim.resize(height, width, exec_id)
 
 
 def _shown(command: Sequence[str]) -> str:

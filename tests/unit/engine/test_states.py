@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from wherry.engine import changes, detach, ids
 from wherry.engine.config.container import ContainerConfig
-from wherry.engine.config.host import RestartPolicy
-from wherry.engine.containers import restart
+from wherry.engine.config.host import HostConfig, RestartPolicy
+from wherry.engine.containers import aftermath
 from wherry.engine.containers.files import absolute, file_mode, shown_name
 from wherry.engine.containers.health import Health, Result, command
 from wherry.engine.containers.state import TRANSITIONS, State, Status, human_duration
@@ -74,22 +74,51 @@ def test_ps_texts() -> None:
 def test_restart_policies(policy: str, code: int, count: int, by_user: bool, again: bool) -> None:
     most = 2 if policy == "on-failure" else 0
     chosen = RestartPolicy(policy, most)
-    assert restart.wanted(chosen, code, count, stopped_by_user=by_user) is again
+    assert aftermath.wanted(chosen, code, count, stopped_by_user=by_user) is again
+
+
+def _after(
+    policy: str = "no", *, auto_remove: bool = False, claimed: bool = False, closing: bool = False,
+    by_user: bool = False, ran: int = SECOND, delay: float = 0.0,
+) -> aftermath.Next:  # fmt: skip
+    host = HostConfig(auto_remove=auto_remove, restart_policy=RestartPolicy(policy, 0))
+    state = State("running", stopped_by_user=by_user)
+    return aftermath.after_end(
+        host, state, 1, ran=ran, delay=delay, claimed=claimed, closing=closing
+    )
+
+
+def test_what_follows_an_end() -> None:
+    assert _after() == aftermath.REST
+    assert _after("always") == aftermath.Next("restart", 0.1)
+    assert _after("always", delay=0.4) == aftermath.Next("restart", 0.8)
+    assert _after("always", by_user=True) == aftermath.REST
+    assert _after(auto_remove=True) == aftermath.Next("remove")
+
+
+def test_nothing_follows_by_itself_while_somebody_has_it_in_hand() -> None:
+    assert _after("always", claimed=True) == aftermath.REST
+    assert _after(auto_remove=True, claimed=True) == aftermath.REST
+
+
+def test_an_engine_that_closes_starts_nothing_but_removes() -> None:
+    assert _after("always", closing=True) == aftermath.REST
+    assert _after(auto_remove=True, closing=True) == aftermath.Next("remove")
 
 
 def test_always_means_even_what_was_stopped_when_the_engine_opens() -> None:
     always, unless = RestartPolicy("always", 0), RestartPolicy("unless-stopped", 0)
-    assert restart.wanted_at_opening(always, 0, 0, stopped_by_user=True)
-    assert not restart.wanted_at_opening(unless, 0, 0, stopped_by_user=True)
+    assert aftermath.wanted_at_opening(always, 0, 0, stopped_by_user=True)
+    assert not aftermath.wanted_at_opening(unless, 0, 0, stopped_by_user=True)
 
 
 def test_delays_double_up_to_a_minute_and_start_over_after_a_steady_run() -> None:
     delays = [0.0]
     for _ in range(12):
-        delays.append(restart.next_delay(delays[-1], SECOND))
+        delays.append(aftermath.next_delay(delays[-1], SECOND))
     assert delays[1:4] == [0.1, 0.2, 0.4]
     assert delays[-1] == 60.0
-    assert restart.next_delay(60.0, 10 * SECOND) == 0.1
+    assert aftermath.next_delay(60.0, 10 * SECOND) == 0.1
 
 
 def test_health_counts_failures_after_the_start_period_and_keeps_five_results() -> None:

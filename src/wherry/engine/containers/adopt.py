@@ -9,11 +9,12 @@ import shutil
 from collections.abc import Collection
 from dataclasses import replace
 
-from wherry.engine.containers import end, health, lost, remove, restart, start
+from wherry.engine.containers import end, health, life, lost, remove
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.services import Services, log
 from wherry.engine.spec.runtimespec import SpecInput
 from wherry.errors import KernelError, NotFound, WherryError
+from wherry.linux import mounts
 from wherry.linux.cgroups import Cgroup, discover
 from wherry.runtime.client import Shim
 
@@ -42,8 +43,7 @@ async def adopt(services: Services) -> None:
     await asyncio.to_thread(_sweep, services, kept)
     for container in services:
         await _settle(services, container, shims.get(container))
-    for container in services:
-        _start_again(services, container)
+    life.resume(services)
 
 
 async def _connect(services: Services, container: Container) -> Shim | None:
@@ -71,11 +71,6 @@ async def _settle(services: Services, container: Container, shim: Shim | None) -
             await end.ended(services, container, ended)
     else:
         container.log_complete.set()
-        if status == "restarting":
-            container.delay = restart.FIRST_DELAY
-            end.restart_later(services, container)
-        elif container.record.host.auto_remove and status == "exited":
-            end.remove_later(services, container)
 
 
 def _take(services: Services, container: Container, shim: Shim) -> None:
@@ -99,7 +94,7 @@ def _take(services: Services, container: Container, shim: Shim) -> None:
         apparmor=services.facts.apparmor,
         last_capability=services.facts.last_capability,
     )
-    end.watch(services, container, shim)
+    life.watch(services, container, shim)
     health.begin(services, container, again=True)
 
 
@@ -112,25 +107,6 @@ async def _finish_removal(services: Services, container: Container) -> None:
         return
     services.forget(container)
     container.removed = True
-
-
-def _start_again(services: Services, container: Container) -> None:
-    """Start what its restart policy wants to run whenever the engine does."""
-    state, policy = container.state, container.record.host.restart_policy
-    if state.status != "exited" or container.removed:
-        return
-    if not restart.wanted_at_opening(
-        policy, state.exit_code, state.restart_count, stopped_by_user=state.stopped_by_user
-    ):
-        return
-
-    async def begin() -> None:
-        try:
-            await start.start(services, container)
-        except WherryError as error:
-            log.error("start container %s: %s", container.id, error)
-
-    services.spawn(begin(), f"starting container {container.id}")
 
 
 async def _end_strangers(services: Services, kept: Collection[str]) -> dict[str, int]:
@@ -187,8 +163,6 @@ def _sweep(services: Services, kept: Collection[str]) -> None:
 
 def _unmount(path: str) -> None:
     if os.path.ismount(path):
-        from wherry.linux import mounts
-
         mounts.unmount(path, mounts.MNT_DETACH)
     os.rmdir(path)
 

@@ -20,7 +20,8 @@ class Container:
 
     ``lock`` is held by whoever changes it in several steps. ``pending`` are clients that attached
     before the start. ``log_complete`` is set while nothing is being written to the log.
-    ``cleanup`` is what still goes on after an end, in the background.
+    ``cleanup`` is what still goes on after an end, in the background. ``claims`` counts those who
+    restart it now; one that is ``leaving`` is being removed and starts no more.
     """
 
     record: Record
@@ -37,6 +38,8 @@ class Container:
     spec: SpecInput | None = None
     log_complete: asyncio.Event = field(default_factory=asyncio.Event)
     removed: bool = False
+    leaving: bool = False
+    claims: int = 0
     delay: float = 0.0
     stop_waiters: list[asyncio.Future[dict[str, Any]]] = field(default_factory=list)
     remove_waiters: list[asyncio.Future[dict[str, Any]]] = field(default_factory=list)
@@ -45,6 +48,11 @@ class Container:
     def id(self) -> str:
         """The container's id."""
         return self.record.id
+
+    @property
+    def claimed(self) -> bool:
+        """Whether somebody has it in hand, so that nothing follows its end by itself."""
+        return self.leaving or self.claims > 0
 
     def result(self) -> dict[str, Any]:
         """What a wait answers now."""

@@ -16,19 +16,19 @@ from wherry.engine.attach import AttachOptions
 from wherry.engine.config.signals import parse_signal
 from wherry.engine.containers import (
     create,
-    end,
     files,
+    freeze,
     furnish,
+    life,
     links,
     listing,
-    remove,
+    prune,
     snapshot,
-    start,
-    stop,
     update,
     views,
 )
 from wherry.engine.containers.container import Container
+from wherry.engine.containers.liveness import needs_running
 from wherry.engine.containers.services import Services
 from wherry.engine.filters import Filters
 from wherry.errors import (
@@ -73,7 +73,7 @@ class Containers:
         container = self._find(reference)
         if host:
             await create.reconfigure(self._services, container, host)
-        await start.start(self._services, container)
+        await life.start_container(self._services, container)
 
     async def stop(
         self,
@@ -82,7 +82,7 @@ class Containers:
         signal: str | None = None,
     ) -> None:
         """Stop, with SIGKILL after ``timeout`` seconds; raises NotModified."""
-        await stop.stop(self._services, self._find(reference), timeout, signal)
+        await life.stop_container(self._services, self._find(reference), timeout, signal)
 
     async def restart(
         self,
@@ -93,22 +93,22 @@ class Containers:
         """Stop and start."""
         container = self._find(reference)
         try:
-            await stop.restart(self._services, container, timeout, signal)
+            await life.restart_container(self._services, container, timeout, signal)
         except WherryError as error:
             raise prefixed(f"Cannot restart container {reference}", error) from error
 
     async def kill(self, reference: str, signal: str | None = None) -> None:
         """Send a signal, SIGKILL by default; raises Conflict when it does not run."""
         number = parse_signal(signal or "SIGKILL")
-        await stop.kill(self._services, self._find(reference), number)
+        await life.kill_container(self._services, self._find(reference), number)
 
     async def pause(self, reference: str) -> None:
         """Freeze all its processes."""
-        await stop.pause(self._services, self._find(reference))
+        await freeze.pause(self._services, self._find(reference))
 
     async def unpause(self, reference: str) -> None:
         """Thaw them."""
-        await stop.unpause(self._services, self._find(reference))
+        await freeze.unpause(self._services, self._find(reference))
 
     async def remove(
         self, reference: str, *, force: bool = False, volumes: bool = False, link: bool = False
@@ -121,7 +121,7 @@ class Containers:
             links.remove(self._services, reference)
             return
         container = self._find(reference)
-        await remove.remove(self._services, container, force=force, volumes=volumes)
+        await life.remove_container(self._services, container, force=force, volumes=volumes)
 
     async def rename(self, reference: str, name: str) -> None:
         """Give a new name; raises Conflict when it is taken."""
@@ -158,9 +158,12 @@ class Containers:
 
     async def prune(self, filters: Filters | None = None) -> View:
         """Remove all containers that do not run."""
-        from wherry.engine.containers.prune import prune
+        services = self._services
 
-        return await prune(self._services, filters or Filters())
+        async def remove(container: Container) -> None:
+            await life.remove_container(services, container, force=False, volumes=False)
+
+        return await prune.prune(services, filters or Filters(), remove)
 
     async def update(self, reference: str, body: Mapping[str, Any]) -> View:
         """Change limits and restart policy: {"Warnings"}."""
@@ -373,7 +376,8 @@ class Containers:
         if not options.stream:
             sock.close()
         elif container.shim is not None and container.state.alive:
-            await container.shim.attach(request)
+            with needs_running(container):
+                await container.shim.attach(request)
         else:
             container.pending.append(request)
 
@@ -394,7 +398,8 @@ class Containers:
         """Tell its terminal its size; raises Conflict when it does not run."""
         container = self._running(reference)
         if container.shim is not None:
-            await container.shim.resize(height, width)
+            with needs_running(container):
+                await container.shim.resize(height, width)
             self._services.publish(
                 container, "resize", {"height": str(height), "width": str(width)}
             )
@@ -413,15 +418,10 @@ class Containers:
     async def stop_all(self, limit: int) -> None:
         """Stop every container, so that restart policies start them again with the next engine."""
         self._services.closing = True
-        jobs = [stop.shut_down(self._services, container, limit) for container in self._services]
+        services = self._services
+        jobs = [life.stop_with_engine(services, container, limit) for container in services]
         await asyncio.gather(*jobs)
 
     async def remove_all(self) -> None:
         """Kill and remove every container, for engines that leave nothing."""
-        for container in self._services:
-            end.cancel_restart(self._services, container)
-        jobs = [
-            remove.remove(self._services, container, force=True, volumes=True)
-            for container in self._services
-        ]
-        await asyncio.gather(*jobs, return_exceptions=True)
+        await life.remove_all(self._services)

@@ -1,4 +1,4 @@
-"""What happens when a container ends: its state, its networks, a restart or its removal."""
+"""What happens when a container ends: what it held is given back, and its state tells how."""
 
 from __future__ import annotations
 
@@ -6,55 +6,20 @@ import asyncio
 import contextlib
 import os
 import time
-from dataclasses import replace
 
 from wherry import faults
-from wherry.engine.containers import health, namespaces, restart
+from wherry.engine.containers import health, namespaces
+from wherry.engine.containers.aftermath import Next, after_end
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.services import Services, log
-from wherry.errors import KernelError, Unavailable, WherryError
+from wherry.errors import KernelError, WherryError
 from wherry.linux.cgroups import Cgroup
 from wherry.runtime.bundle import ExitStatus, read_exit
 from wherry.runtime.client import Shim
 from wherry.runtime.foreign import ForeignRuntime
-from wherry.runtime.messages import Message
 from wherry.timestamps import SECOND
 
 _KILLED = 137
-
-
-def watch(services: Services, container: Container, shim: Shim) -> None:
-    """Follow a running container to its end, in the background."""
-    shim.on_event = lambda _, message: _heard(services, container, message)
-    container.watcher = services.spawn(
-        _watch(services, container, shim), f"watching container {container.id}"
-    )
-
-
-def _heard(services: Services, container: Container, message: Message) -> None:
-    name = message["event"]
-    if name == "oom":
-        services.publish(container, "oom")
-    elif name == "detach":
-        exec_id = message.get("exec_id")
-        if exec_id:
-            services.publish(container, "exec_detach", {"execID": exec_id})
-        else:
-            services.publish(container, "detach")
-
-
-async def _watch(services: Services, container: Container, shim: Shim) -> None:
-    try:
-        status = await shim.wait()
-    except Unavailable:
-        if services.closing:
-            return
-        status = await asyncio.to_thread(lost, services, container)
-    if services.closing and container.removed:
-        return
-    async with container.lock:
-        if container.shim is shim:
-            await ended(services, container, status)
 
 
 def lost(services: Services, container: Container) -> ExitStatus:
@@ -77,16 +42,23 @@ def lost(services: Services, container: Container) -> ExitStatus:
     return ExitStatus(_KILLED, time.time(), error=reason)
 
 
-async def ended(services: Services, container: Container, status: ExitStatus) -> None:
-    """Take note of an end; the container's lock is held."""
+async def ended(services: Services, container: Container, status: ExitStatus) -> Next:
+    """Take note of an end; the container's lock is held. Returns what is to follow."""
     faults.point("end.seen")
     health.end(services, container)
     before = container.state
     finished = max(int(status.at * SECOND), before.started)
-    policy = container.record.host.restart_policy
-    again = not services.closing and restart.wanted(
-        policy, status.code, before.restart_count, stopped_by_user=before.stopped_by_user
+    ran = finished - before.started
+    following = after_end(
+        container.record.host,
+        before,
+        status.code,
+        ran=ran,
+        delay=container.delay,
+        claimed=container.claimed,
+        closing=services.closing,
     )
+    again = following.action == "restart"
     shim, container.shim = container.shim, None
     await _release(services, container, shim)
     services.set_state(
@@ -103,18 +75,13 @@ async def ended(services: Services, container: Container, status: ExitStatus) ->
     )
     faults.point("end.recorded")
     container.log_complete.set()
-    ran = finished - before.started
     services.publish(
         container,
         "die",
         {"execDuration": str(ran // SECOND), "exitCode": str(status.code)},
     )
     container.tell_stopped()
-    if again:
-        container.delay = restart.next_delay(container.delay, ran)
-        restart_later(services, container)
-    elif container.record.host.auto_remove:
-        remove_later(services, container)
+    return following
 
 
 async def _release(services: Services, container: Container, shim: Shim | None) -> None:
@@ -131,47 +98,3 @@ async def _release(services: Services, container: Container, shim: Shim | None) 
     if record.mounts:
         await asyncio.to_thread(services.volumes.unmount, record.id, tell=True)
     namespaces.unmount_shm(services, record)
-
-
-def restart_later(services: Services, container: Container) -> None:
-    """Start a container again after its delay, unless somebody stops it meanwhile."""
-
-    async def wait_and_start() -> None:
-        from wherry.engine.containers.start import start_locked
-
-        await asyncio.sleep(container.delay)
-        async with container.lock:
-            container.restarting = None
-            if container.state.status != "restarting" or services.closing:
-                return
-            try:
-                await start_locked(services, container)
-            except WherryError as error:
-                log.error("restart container %s: %s", container.id, error)
-
-    container.restarting = services.spawn(wait_and_start(), f"restarting {container.id}")
-
-
-def remove_later(services: Services, container: Container) -> None:
-    """Remove a container that was made to go away by itself."""
-
-    async def remove() -> None:
-        from wherry.engine.containers.remove import remove_locked
-
-        async with container.lock:
-            if not container.removed and not container.state.alive:
-                await remove_locked(services, container, volumes=True)
-
-    services.spawn(remove(), f"removing container {container.id}")
-
-
-def cancel_restart(services: Services, container: Container) -> bool:
-    """Give up a restart that is due; whether there was one."""
-    if container.restarting is not None:
-        container.restarting.cancel()
-        container.restarting = None
-    if container.state.status != "restarting":
-        return False
-    services.set_state(container, replace(container.state.to("exited"), stopped_by_user=True))
-    container.tell_stopped()
-    return True

@@ -34,6 +34,12 @@ def shown(services: Services, container: Container) -> list[str] | None:
     return found or None
 
 
+def targets(services: Services, container: Container) -> list[Container]:
+    """The containers that a container knows by its links, as far as they are there."""
+    found = [_found(services, target) for target, _ in _links(container)]
+    return [one for one in found if one is not None]
+
+
 def _found(services: Services, target: str) -> Container | None:
     """The container of that name, or of that id: a name such as ``db`` may begin an id, too."""
     try:

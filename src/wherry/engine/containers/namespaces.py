@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from wherry.engine.config.host import HostConfig
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.record import Record
 from wherry.engine.containers.services import Services
-from wherry.errors import Conflict, InvalidParameter
+from wherry.errors import Conflict, InvalidParameter, WherryError
 from wherry.linux import mounts
 
 _JOINABLE = ("pid", "ipc", "network")
@@ -63,12 +64,10 @@ def resolve(
     Who shares a namespace has to share the user namespace that owns it; two donors that do not
     share theirs leave only the host's. Raises Conflict when a donor does not run.
     """
-    modes = dict(zip(_JOINABLE, (host.pid_mode, host.ipc_mode, host.network_mode), strict=True))
-    donors: dict[str, Container] = {}
-    for kind, mode in modes.items():
-        reference = joined_reference(mode)
-        if reference:
-            donors[kind] = _donor(services, kind, reference)
+    donors = {
+        kind: _running(kind, services.find(reference))
+        for kind, reference in _references(host).items()
+    }
     shm = ""
     if "ipc" in donors:
         donor = donors["ipc"]
@@ -97,8 +96,23 @@ def _first_id(donor: Container) -> int | None:
     return donor.spec.first_id if donor.spec is not None else donor.record.first_id
 
 
-def _donor(services: Services, kind: str, reference: str) -> Container:
-    donor = services.find(reference)
+def donors(services: Services, host: HostConfig) -> dict[str, Container]:
+    """The containers whose namespaces are joined, by kind, as far as they are there."""
+    found: dict[str, Container] = {}
+    for kind, reference in _references(host).items():
+        with suppress(WherryError):
+            found[kind] = services.find(reference)
+    return found
+
+
+def _references(host: HostConfig) -> dict[str, str]:
+    """By kind of namespace, the container that it is taken from."""
+    modes = dict(zip(_JOINABLE, (host.pid_mode, host.ipc_mode, host.network_mode), strict=True))
+    named = {kind: joined_reference(mode) for kind, mode in modes.items()}
+    return {kind: reference for kind, reference in named.items() if reference}
+
+
+def _running(kind: str, donor: Container) -> Container:
     name = {"pid": "PID", "ipc": "IPC", "network": "network"}[kind]
     if not donor.state.alive:
         raise Conflict(f"cannot join {name} namespace of a non running container: {donor.id}")

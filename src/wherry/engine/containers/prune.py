@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from wherry.engine.containers import furnish, remove
+from wherry.engine.containers import furnish
+from wherry.engine.containers.container import Container
 from wherry.engine.containers.services import Services
 from wherry.engine.filters import Filters
 from wherry.errors import Conflict, InvalidParameter
@@ -15,8 +17,10 @@ from wherry.timestamps import parse_moment
 FILTERS = frozenset({"label", "label!", "until"})
 
 
-async def prune(services: Services, filters: Filters) -> dict[str, Any]:
-    """Remove all containers that do not run and pass the filters."""
+async def prune(
+    services: Services, filters: Filters, remove: Callable[[Container], Awaitable[None]]
+) -> dict[str, Any]:
+    """Let ``remove`` take all containers that do not run and pass the filters."""
     filters.allow(FILTERS)
     until = until_filter(filters)
     removed, reclaimed = [], 0
@@ -29,7 +33,7 @@ async def prune(services: Services, filters: Filters) -> dict[str, Any]:
             continue
         size = await asyncio.to_thread(furnish.written, services.layers.driver, record.id)
         try:
-            await remove.remove(services, container, force=False, volumes=False)
+            await remove(container)
         except Conflict:
             continue
         removed.append(record.id)

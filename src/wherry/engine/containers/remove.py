@@ -8,31 +8,17 @@ import shutil
 from dataclasses import replace
 
 from wherry import faults
-from wherry.engine.containers import end, stop
 from wherry.engine.containers import volumes as mounted
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.services import Services, log
 from wherry.errors import Conflict, WherryError
 
 
-async def remove(services: Services, container: Container, *, force: bool, volumes: bool) -> None:
-    """``DELETE /containers/{id}``; ``force`` kills first. Raises Conflict while it runs."""
-    check_removable(container, force=force)
-    if container.state.alive:
-        await stop.kill_for_removal(services, container)
-    async with container.lock:
-        if container.removed:
-            return
-        end.cancel_restart(services, container)
-        check_removable(container, force=False)
-        await remove_locked(services, container, volumes=volumes)
-
-
-def check_removable(container: Container, *, force: bool) -> None:
-    """Raise Conflict when a container cannot be removed."""
+def check_removable(container: Container, *, force: bool, ours: bool = False) -> None:
+    """Raise Conflict when a container cannot be removed; ``ours``: it is leaving by our doing."""
     state = container.state
     name = f'cannot remove container "{container.record.name}"'
-    if state.status == "removing":
+    if state.status == "removing" or (container.leaving and not ours):
         raise Conflict(f"removal of container {container.id} is already in progress")
     if force:
         return
@@ -45,7 +31,7 @@ def check_removable(container: Container, *, force: bool) -> None:
         )
 
 
-async def remove_locked(services: Services, container: Container, *, volumes: bool) -> None:
+async def take_away(services: Services, container: Container, *, volumes: bool) -> None:
     """Take a container apart whose lock is held; when that fails it is dead."""
     if container.cleanup is not None:
         await asyncio.shield(container.cleanup)

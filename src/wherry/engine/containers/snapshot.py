@@ -15,7 +15,7 @@ from wherry.engine import changes as instructions
 from wherry.engine.config.codec import decode, encode
 from wherry.engine.config.container import ContainerConfig
 from wherry.engine.config.merge import merge_image
-from wherry.engine.containers import inside, stop
+from wherry.engine.containers import freeze, inside
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.furnish import OURS
 from wherry.engine.containers.services import Services
@@ -110,11 +110,8 @@ async def commit(
     if config:
         wanted = merge_image(decode(ContainerConfig, config), wanted)
     wanted = instructions.apply(wanted, changes)
-    frozen = pause and container.state.status == "running"
-    if frozen:
-        await stop.pause(services, container, lasting=False)
+    async with freeze.held_still(services, container) if pause else contextlib.nullcontext():
         faults.point("commit.frozen")
-    try:
         image = await asyncio.to_thread(
             _commit, services, container, wanted, comment, author, target
         )
@@ -123,9 +120,6 @@ async def commit(
             services.publish_image("tag", image.id, name)
         attributes = {"comment": comment, "imageID": image.id, "imageRef": name}
         services.publish(container, "commit", attributes)
-    finally:
-        if frozen:
-            await stop.unpause(services, container)
     return image.id
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from wherry import faults
 from wherry.engine.config.host import HostConfig
-from wherry.engine.containers import end, health, namespaces, runtimes, volumes
+from wherry.engine.containers import health, namespaces, runtimes, volumes
+from wherry.engine.containers.aftermath import Next, after_end
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.logconfig import log_config
 from wherry.engine.containers.record import Record
@@ -34,26 +35,10 @@ _NETWORKING = "failed to set up container networking"
 """Exit code of a container whose start failed for another reason than its command."""
 
 
-async def start(services: Services, container: Container) -> None:
-    """``POST /containers/{id}/start``.
-
-    Raises NotModified when it runs already, Conflict when its state forbids it.
-    """
-    async with container.lock:
-        check_startable(container)
-        if container.restarting is not None:
-            container.restarting.cancel()
-            container.restarting = None
-        state = replace(container.state, stopped_by_user=False, restart_count=0)
-        container.state = state
-        container.delay = 0.0
-        await start_locked(services, container)
-
-
 def check_startable(container: Container) -> None:
     """Raise NotModified or Conflict when a container cannot be started."""
     state = container.state
-    if container.removed or state.status in ("removing", "dead"):
+    if container.removed or container.leaving or state.status in ("removing", "dead"):
         raise Conflict("container is marked for removal and cannot be started")
     if state.status == "paused":
         raise Conflict("cannot start a paused container, try unpause instead")
@@ -61,22 +46,14 @@ def check_startable(container: Container) -> None:
         raise NotModified(f"container {container.id} runs already")
 
 
-async def start_locked(services: Services, container: Container) -> None:
-    """Start a container whose lock is held; on failure all is undone and the state tells why."""
+async def run(services: Services, container: Container) -> None:
+    """Start a container whose lock is held; on failure all is undone, and `failed` is to follow."""
     if container.cleanup is not None:
         await asyncio.shield(container.cleanup)
         container.cleanup = None
-    try:
-        async with AsyncExitStack() as undo:
-            await _start(services, container, undo)
-            undo.pop_all()
-    except BaseException as error:
-        _close_pending(container)
-        told = _refusal(error) if isinstance(error, StartFailed) else error
-        failed(services, container, error, str(told) or type(told).__name__)
-        if told is not error:
-            raise told from error
-        raise
+    async with AsyncExitStack() as undo:
+        await _start(services, container, undo)
+        undo.pop_all()
 
 
 async def _start(services: Services, container: Container, undo: AsyncExitStack) -> None:
@@ -124,26 +101,41 @@ async def _start(services: Services, container: Container, undo: AsyncExitStack)
     )
     faults.point("start.recorded")
     services.publish(container, "start")
-    end.watch(services, container, shim)
     health.begin(services, container)
 
 
-def failed(services: Services, container: Container, error: BaseException, why: str) -> None:
-    """Keep why a start failed; a container that removes itself is removed."""
+def failed(
+    services: Services, container: Container, error: BaseException, *, automatic: bool
+) -> Next:
+    """Keep why a start failed. Returns what is to follow.
+
+    A start that nobody asked for now, because a policy or the engine's opening made it
+    (``automatic``), counts as an end: the policy may want another.
+    """
+    _close_pending(container)
+    before, told = container.state, refusal(error)
     code = _UNKNOWN
     if isinstance(error, StartFailed):
         code = _NOT_FOUND if _mismatch(error) else error.exit_code
         code = _UNKNOWN if code == 125 else code
-        error = _refusal(error)
-    before = container.state
+    following = after_end(
+        container.record.host,
+        before if automatic else replace(before, stopped_by_user=True),
+        code,
+        ran=0,
+        delay=container.delay,
+        claimed=container.claimed,
+        closing=services.closing,
+    )
+    again = following.action == "restart"
     status: Status = "created" if before.status == "created" else "exited"
     changed = State(
-        status=status,
+        status="restarting" if again else status,
         exit_code=code,
-        error=why,
+        error=str(told) or type(told).__name__,
         started=before.started,
         finished=before.finished,
-        restart_count=before.restart_count,
+        restart_count=before.restart_count + (1 if again else 0),
         stopped_by_user=before.stopped_by_user,
     )
     container.shim = None
@@ -151,12 +143,13 @@ def failed(services: Services, container: Container, error: BaseException, why: 
     with suppress(WherryError):
         services.set_state(container, changed)
     container.tell_stopped()
-    if container.record.host.auto_remove:
-        end.remove_later(services, container)
+    return following
 
 
-def _refusal(error: StartFailed) -> WherryError:
+def refusal(error: BaseException) -> BaseException:
     """The failure as Docker's clients know it; they find the exit code by these words."""
+    if not isinstance(error, StartFailed):
+        return error
     if error.step == "look up user":
         return InvalidParameter(str(error))
     text = (

@@ -1,4 +1,4 @@
-"""Ending, killing, pausing: what is done to a running container from outside."""
+"""Stopping and killing: signals to a running container, and the wait for its end."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any
 
 from wherry import faults
 from wherry.engine.config.signals import parse_signal
-from wherry.engine.containers import end, start
 from wherry.engine.containers.container import Container
+from wherry.engine.containers.freeze import set_frozen
+from wherry.engine.containers.liveness import has_ended
 from wherry.engine.containers.services import Services, log
-from wherry.errors import Conflict, KernelError, NotFound, NotModified, Unavailable, WherryError
+from wherry.errors import Conflict, NotFound, Unavailable, WherryError
 from wherry.linux.cgroups import Cgroup
 
 _PATIENCE = 10
@@ -21,31 +22,23 @@ _AFTER_KILL = 10.0
 """Seconds in which a killed container has to end before the whole cgroup is killed."""
 
 
-async def stop(
-    services: Services, container: Container, patience: int | None, signal_name: str | None
-) -> None:
-    """``POST /containers/{id}/stop``: the stop signal, then SIGKILL after ``patience`` seconds.
+async def stop(services: Services, container: Container, wanted: int | None, number: int) -> bool:
+    """The signal ``number``, then SIGKILL after ``wanted`` seconds (None: its own stop timeout).
 
-    Raises NotModified when it does not run. A negative number waits for ever.
+    A negative number waits for ever. Returns False when it ended by itself before it could get
+    the signal: then its policy may start it again. Raises Conflict when it does not run.
     """
-    number = _stop_signal(container, signal_name)
-    if not container.state.running:
-        raise NotModified(f"container {container.id} does not run")
-    if container.state.status == "restarting" and end.cancel_restart(services, container):
-        services.publish(container, "stop")
-        return
-    await _stop(services, container, patience, number)
-    services.publish(container, "stop")
-
-
-async def _stop(services: Services, container: Container, wanted: int | None, number: int) -> None:
     patience = wanted if wanted is not None else container.record.config.stop_timeout
     patience = _PATIENCE if patience is None else patience
     ended = asyncio.ensure_future(container.wait("next-exit"))
+    if container.state.alive and container.shim is None:
+        await ended
+        return False
     await _send(services, container, number, by_user=True)
     done, _ = await asyncio.wait([ended], timeout=None if patience < 0 else patience)
     if not done:
         await _kill_hard(services, container, ended)
+    return True
 
 
 async def _kill_hard(services: Services, container: Container, ended: asyncio.Future[Any]) -> None:
@@ -61,7 +54,8 @@ async def _kill_hard(services: Services, container: Container, ended: asyncio.Fu
         )
 
 
-def _stop_signal(container: Container, name: str | None) -> int:
+def stop_signal(container: Container, name: str | None) -> int:
+    """The signal of this name, or else the one that is to end this container."""
     return parse_signal(name or container.record.config.stop_signal or "SIGTERM")
 
 
@@ -77,9 +71,7 @@ async def shut_down(services: Services, container: Container, limit: int) -> Non
     patience = _PATIENCE if patience is None else patience
     bounds = [seconds for seconds in (patience, limit) if seconds >= 0]
     try:
-        if container.state.status == "paused":
-            await unpause(services, container)
-        await _send(services, container, _stop_signal(container, None), by_user=False)
+        await _send(services, container, stop_signal(container, None), by_user=False)
         done, _ = await asyncio.wait([ended], timeout=min(bounds) if bounds else None)
         if not done:
             await _send(services, container, signal.SIGKILL, by_user=False)
@@ -101,37 +93,8 @@ async def kill_for_removal(services: Services, container: Container) -> None:
     await _kill_hard(services, container, ended)
 
 
-async def restart(
-    services: Services, container: Container, patience: int | None, signal_name: str | None
-) -> None:
-    """``POST /containers/{id}/restart``: stop when it runs, then start."""
-    number = _stop_signal(container, signal_name)
-    if container.state.status in ("removing", "dead") or container.removed:
-        raise Conflict("container is marked for removal and cannot be started")
-    automatic = container.record.host.auto_remove
-    if container.state.alive:
-        if automatic:  # it must outlive its own end
-            _keep(services, container, True)
-        try:
-            await _stop(services, container, patience, number)
-            services.publish(container, "stop")
-        finally:
-            if automatic:
-                _keep(services, container, False)
-    with contextlib.suppress(NotModified):
-        await start.start(services, container)
-    services.publish(container, "restart")
-
-
-def _keep(services: Services, container: Container, keep: bool) -> None:
-    host = replace(container.record.host, auto_remove=not keep)
-    container.record = replace(container.record, host=host)
-
-
 async def kill(services: Services, container: Container, number: int) -> None:
     """``POST /containers/{id}/kill``; raises Conflict when it does not run."""
-    if container.state.status == "restarting" and end.cancel_restart(services, container):
-        return
     wanted = container.record.config.stop_signal
     final = number == signal.SIGKILL or not wanted or parse_signal(wanted) == number
     if number != signal.SIGKILL:
@@ -155,59 +118,23 @@ async def _send(services: Services, container: Container, number: int, *, by_use
         faults.point("kill.marked")
     try:
         await shim.signal(number)
-    except (NotFound, Unavailable, WherryError) as error:
-        if container.state.alive and container.shim is shim and not _has_ended(error):
+    except (NotFound, Unavailable):
+        pass  # it has just ended, and the engine is to hear of it
+    except WherryError:
+        if not has_ended(container):
             raise
     services.publish(container, "kill", {"signal": str(int(number))})
     if container.state.status == "paused" and by_user:
-        await asyncio.to_thread(_set_frozen, services, container, False)
-        if container.state.status == "paused":
-            services.set_state(container, container.state.to("running"))
-            services.publish(container, "unpause")
+        await _thaw(services, container)
 
 
-def _has_ended(error: WherryError) -> bool:
-    return isinstance(error, (NotFound, Unavailable)) or "ended" in str(error)
-
-
-async def pause(services: Services, container: Container, *, lasting: bool = True) -> None:
-    """``POST /containers/{id}/pause``; one that is not ``lasting`` ends with the engine."""
-    async with container.lock:
-        if not container.state.running:
-            raise Conflict(f"Container {container.id} is not running")
-        if container.state.status == "paused":
-            raise Conflict(f"Container {container.id} is already paused")
-        if container.state.status == "restarting":
-            raise Conflict(
-                f"Container {container.id} is restarting, wait until the container is running"
-            )
-        await asyncio.to_thread(_set_frozen, services, container, True)
-        faults.point("pause.frozen")
-        if lasting:
-            services.set_state(container, container.state.to("paused"))
-        else:
-            container.state = container.state.to("paused")
-        services.publish(container, "pause")
-
-
-async def unpause(services: Services, container: Container) -> None:
-    """``POST /containers/{id}/unpause``."""
-    async with container.lock:
-        if container.state.status != "paused":
-            raise Conflict(f"Container {container.id} is not paused")
-        await asyncio.to_thread(_set_frozen, services, container, False)
-        faults.point("unpause.thawed")
+async def _thaw(services: Services, container: Container) -> None:
+    """Let a paused container meet its signal."""
+    try:
+        await asyncio.to_thread(set_frozen, services, container, False)
+    except WherryError:
+        if not has_ended(container):
+            raise
+    if container.state.status == "paused":
         services.set_state(container, container.state.to("running"))
         services.publish(container, "unpause")
-
-
-def _set_frozen(services: Services, container: Container, frozen: bool) -> None:
-    cgroup = Cgroup(services.cgroup(container.record))
-    try:
-        if frozen:
-            cgroup.freeze()
-        else:
-            cgroup.thaw()
-    except KernelError as error:
-        verb = "pause" if frozen else "unpause"
-        raise WherryError(f"Cannot {verb} container {container.id}: {error}") from error

@@ -14,6 +14,7 @@ from wherry.engine.config.host import HostConfig, Resources, RestartPolicy
 from wherry.engine.config.limits import check_resources
 from wherry.engine.config.merge import no_restart
 from wherry.engine.containers.container import Container
+from wherry.engine.containers.liveness import has_ended
 from wherry.engine.containers.services import Services
 from wherry.engine.spec.resources import linux_resources
 from wherry.errors import Conflict, InvalidParameter, KernelError, WherryError
@@ -91,4 +92,6 @@ def _apply(services: Services, container: Container, host: HostConfig) -> None:
     try:
         Cgroup(services.cgroup(container.record)).apply(resources)
     except KernelError as error:
+        if has_ended(container):
+            return  # the new limits are those of its next run
         raise WherryError(f"Cannot update container {container.id}: {error}") from error
