@@ -11,6 +11,7 @@ from aiohttp import web
 from wherry import __version__
 from wherry.api.call import Call
 from wherry.engine.info import API_VERSION
+from wherry.engine.slices import slices
 
 SERVER = f"Docker/{__version__} (linux)"
 
@@ -27,9 +28,12 @@ def common_headers(*, experimental: bool) -> dict[str, str]:
 
 def encode(data: Any) -> bytes:
     """JSON as one line."""
-    return json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode(
-        "utf-8", "surrogateescape"
-    )
+    return to_text(data).encode("utf-8", "surrogateescape")
+
+
+def to_text(data: Any) -> str:
+    """The same before it is encoded."""
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False)
 
 
 def reply(data: Any, status: int = 200) -> web.Response:
@@ -37,6 +41,28 @@ def reply(data: Any, status: int = 200) -> web.Response:
     return web.Response(
         body=encode(data) + b"\n", status=status, headers={"Content-Type": "application/json"}
     )
+
+
+async def reply_long(data: Any) -> web.Response:
+    """The same for an answer with long lists: others have their turns while it is put together.
+
+    The lists are the answer itself or members of it.
+    """
+    body = f"{await _in_slices(data)}\n".encode("utf-8", "surrogateescape")
+    return web.Response(body=body, headers={"Content-Type": "application/json"})
+
+
+async def _in_slices(data: Any) -> str:
+    if isinstance(data, list):
+        pieces = [",".join(map(to_text, some)) async for some in slices(data)]
+        return f"[{','.join(pieces)}]"
+    if not isinstance(data, dict):
+        return to_text(data)
+    members = []
+    for key, value in data.items():
+        text = await _in_slices(value) if isinstance(value, list) else to_text(value)
+        members.append(f"{to_text(key)}:{text}")
+    return f"{{{','.join(members)}}}"
 
 
 def message(text: str, status: int) -> web.Response:

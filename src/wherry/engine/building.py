@@ -267,6 +267,7 @@ class BuildEngine:
     ) -> int:
         services = self._services
         async with AsyncExitStack() as undo:
+            await namespaces.settled(services, host)
             joined = namespaces.resolve(services, container, host, self._first_id(host))
             donor = namespaces.joined_reference(host.network_mode)
             files = services.directory(services.find(donor).id if donor else container)

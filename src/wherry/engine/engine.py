@@ -15,7 +15,7 @@ from typing import Any
 from wherry.engine.audit import Audit
 from wherry.engine.builds import Builds
 from wherry.engine.config.limits import HostFacts, parse_number_set
-from wherry.engine.containers.adopt import adopt
+from wherry.engine.containers.adopt import adopt, recall
 from wherry.engine.containers.containers import Containers
 from wherry.engine.containers.services import Facts, Services, log
 from wherry.engine.containers.store import ContainerStore
@@ -63,6 +63,7 @@ class Engine:
         self._services = services
         self._db = db
         self._lock = lock
+        self.adopting: asyncio.Task[None] | None = None
         self.config = services.config
         self.events = services.events
         self.containers = Containers(services)
@@ -85,7 +86,8 @@ class Engine:
 
     @classmethod
     async def open(cls, config: EngineConfig | None = None) -> Engine:
-        """Own a data root: containers that run are taken over, what a crash left is cleaned up.
+        """Own a data root. Containers that run are taken over, and what a crash left is cleaned up,
+        behind: who asks for a container waits for that one, and `adopting` is done after the last.
 
         Raises Forbidden without root, Conflict when another engine owns the data root,
         KernelError for what the host refuses.
@@ -100,10 +102,12 @@ class Engine:
             db = StateDB(os.path.join(config.data_root, "state.db"))
             undo.callback(db.close)
             services = await _services(config, db, undo)
-            await adopt(services)
+            recalled = await recall(services)
             engine = cls(services, db, lock)
-            engine.execs.adopt()
             undo.pop_all()
+        engine.adopting = services.spawn(
+            adopt(services, recalled, engine.execs.adopt), "taking containers over"
+        )
         services.spawn(keep_copy(db), "copying the state store")
         return engine
 
@@ -153,6 +157,7 @@ class Engine:
         """Let go of everything; containers run on unless the configuration says otherwise."""
         services = self._services
         destroy = services.config.stop_containers_on_close
+        await self._end_adoption(finish=destroy or not services.config.live_restore)
         if destroy:
             await self.containers.remove_all()
         elif not services.config.live_restore:
@@ -174,6 +179,14 @@ class Engine:
         await asyncio.to_thread(write_copy, self._db)
         self._db.close()
         os.close(self._lock)
+
+    async def _end_adoption(self, *, finish: bool) -> None:
+        """Containers that are to end have to be taken over first; others can wait."""
+        if self.adopting is None:
+            return
+        if not finish:
+            self.adopting.cancel()
+        await asyncio.gather(self.adopting, return_exceptions=True)
 
     def reload(self, config: EngineConfig) -> None:
         """Take over the settings that dockerd takes over while it runs, and tell of it."""

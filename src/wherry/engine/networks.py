@@ -58,14 +58,14 @@ class EngineNetworks:
         self, reference: str, container: str, endpoint: Mapping[str, Any] | None = None
     ) -> None:
         """Put a container on a network."""
-        found = self._services.find(container)
+        found = await self._services.settled(container)
         async with found.lock:
             await self._services.networks.connect(reference, found.id, endpoint)
 
     async def disconnect(self, reference: str, container: str, *, force: bool = False) -> None:
         """Take a container off a network."""
         try:
-            found = self._services.find(container)
+            found = await self._services.settled(container)
         except NotFound:
             if not force:
                 raise

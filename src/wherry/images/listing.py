@@ -148,7 +148,7 @@ def boolean_filter(filters: Filters, key: str) -> bool | None:
 def shared_sizes(store: ImageStore, images: Sequence[Image]) -> dict[str, Sizes]:
     """What each image shares with others and has alone, by image id."""
     users = Counter(layer for image in images for layer in set(image.layers))
-    size = {layer.diff_id: layer.size for layer in store.layers.all()}
+    size = store.layers.sizes()
     result = {}
     for image in images:
         layers = set(image.layers)
@@ -159,4 +159,4 @@ def shared_sizes(store: ImageStore, images: Sequence[Image]) -> dict[str, Sizes]
 
 def layers_size(store: ImageStore) -> int:
     """``LayersSize`` of ``GET /system/df``: every layer counted once."""
-    return sum(layer.size for layer in store.layers.all())
+    return sum(store.layers.sizes().values())

@@ -3,23 +3,31 @@
 A container's network life: ``configure`` when it is created (what was asked for is kept),
 ``allocate`` when it starts (addresses and ports are given, in the store), ``attach`` when its
 network namespace exists (the kernel is told), ``detach`` when it has ended, ``forget`` when it
-is removed. A crash between any two of them is repaired by ``Networks.reconcile``.
+is removed. A crash between any two of them is repaired by ``Networks.take_stock`` and ``mend``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from wherry import faults
 from wherry.errors import Conflict, Forbidden, InvalidParameter, NotFound, WherryError
-from wherry.network import allocation, files, links, ports, requests, sockets, views, wiring
+from wherry.network import (
+    allocation,
+    files,
+    links,
+    ports,
+    requests,
+    settings,
+    sockets,
+    wiring,
+)
 from wherry.network.blueprint import Blueprint
 from wherry.network.drivers import Drivers
 from wherry.network.drivers.bridge import HOST_BINDING, HOST_BINDING_NEW
@@ -521,48 +529,49 @@ class Sandboxes:
 
     # Views
 
-    def settings(self, container: str) -> dict[str, Any]:
-        """``NetworkSettings`` of container inspect."""
-        config = self._config(container)
-        endpoints = {endpoint.network: endpoint for endpoint in self._records.endpoints(container)}
-        connections = []
-        for wanted in config.endpoints:
-            network = find_network(self._records, wanted.network, None)
-            endpoint = endpoints.get(network.id) if network else None
-            connections.append((wanted, network, endpoint))
-        # A joined namespace is shown by the container that it belongs to.
-        running = container in self._live and config.mode != "container"
-        sandbox = hashlib.sha256(f"sandbox {container}".encode()).hexdigest()
-        pid = self._live.get(container, 0)
-        return views.settings_view(
-            config,
-            connections,
-            [port for _, port in self._records.ports(container)],
-            sandbox_id=sandbox if running else "",
-            sandbox_key=f"/proc/{pid}/ns/net" if running else "",
-        )
+    def settings(self, containers: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """``NetworkSettings`` of container inspect by container; those unknown are left out."""
+        return settings.settings(self._records, containers, self._live)
 
     # After a crash
 
-    def release_ended(self, live: Mapping[str, int]) -> None:
-        """Give back what containers hold that do not run any more."""
-        self._live = dict(live)
-        for container in self._records.containers_with_endpoints():
-            if container not in live:
-                self._records.release(container)
+    async def take_stock(self, live: Mapping[str, int], spared: Collection[str]) -> None:
+        """Give back what containers hold that do not run any more, and lead the porter.
 
-    async def adopt(self, live: Mapping[str, int]) -> None:
-        """Take up running containers again and repair their networks."""
-        for container, pid in live.items():
-            config = self._records.sandbox(container)
-            if config is None or config.mode != "private":
-                continue
-            try:
-                await self._repair(config, pid)
-            except WherryError as error:
-                _log.error("repair the network of container %s: %s", container[:12], error)
-        services = self._blueprint.all_services(live)
+        ``live`` run, with these pids of their inits; ``spared`` may: they keep what they hold.
+        """
+        self._live = dict(live)
+        ended = [
+            container
+            for container in self._records.containers_with_endpoints()
+            if container not in live and container not in spared
+        ]
+        with self._records.db.transaction(volatile=True):
+            for container in ended:
+                self._records.release(container)
+        for container in ended:
+            if self._guard.opens(container):
+                await self._closing.do(container)
+        await self.lead_porter()
+
+    async def lead_porter(self) -> None:
+        """Have the porter do what it shall for the containers that run, and nothing else."""
+        services = await asyncio.to_thread(self._blueprint.all_services, dict(self._live))
         await self._worker.run(lambda: self._porter.adopt(services))
+
+    async def mend(self, container: str, pid: int) -> None:
+        """Take up a running container again: what is missing of its network is made again."""
+        known = self._live.get(container) == pid
+        self._live[container] = pid
+        config = self._records.sandbox(container)
+        if config is None or config.mode != "private":
+            return
+        try:
+            await self._repair(config, pid)
+        except WherryError as error:
+            _log.error("repair the network of container %s: %s", container[:12], error)
+        if not known:
+            self._tell_porter(config, self._records.endpoints(container))
 
     async def _repair(self, config: SandboxConfig, pid: int) -> None:
         """Make again what is missing in or for a running container."""

@@ -134,6 +134,11 @@ class LayerStore:
         rows = self._db.query("SELECT * FROM layers ORDER BY created, diff_id")
         return [_layer(row) for row in rows]
 
+    def sizes(self) -> dict[str, int]:
+        """Bytes of every stored layer, by diff id."""
+        rows = self._db.query("SELECT diff_id, size FROM layers")
+        return {row["diff_id"]: row["size"] for row in rows}
+
     @contextmanager
     def lease(self) -> Iterator[Callable[[str], None]]:
         """Protects layers from ``collect`` until the context ends: call the result with each id.

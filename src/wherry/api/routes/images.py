@@ -9,7 +9,7 @@ from aiohttp import web
 from wherry.api import adapt
 from wherry.api.call import Call
 from wherry.api.progress import Emit, stream_progress
-from wherry.api.replies import Stream, nothing, reply
+from wherry.api.replies import Stream, nothing, reply, reply_long
 from wherry.api.router import Route
 from wherry.errors import InvalidParameter
 
@@ -26,7 +26,7 @@ async def list_all(call: Call) -> web.StreamResponse:
         shared_size=call.flag("shared-size"),
         manifests=call.flag("manifests"),
     )
-    return reply([adapt.image_row(row, call.version) for row in rows])
+    return await reply_long([adapt.image_row(row, call.version) for row in rows])
 
 
 async def inspect(call: Call) -> web.StreamResponse:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from aiohttp import web
 
 from wherry.api.call import Call
-from wherry.api.replies import nothing, reply
+from wherry.api.replies import nothing, reply, reply_long
 from wherry.api.router import Route
 
 
 async def list_all(call: Call) -> web.StreamResponse:
     """``docker network ls``."""
-    return reply(await call.engine.networks.list(call.filters))
+    return await reply_long(await call.engine.networks.list(call.filters))
 
 
 async def inspect(call: Call) -> web.StreamResponse:

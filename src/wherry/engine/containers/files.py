@@ -73,7 +73,7 @@ def shown_name(path: str) -> str:
 
 async def archive_stat(services: Services, reference: str, path: str) -> dict[str, Any]:
     """``HEAD /containers/{id}/archive``; raises NotFound."""
-    container = services.find(reference)
+    container = await services.settled(reference)
 
     def work(root: int, sock: socket.socket) -> None:
         found = _Found(root, path, reference)
@@ -87,7 +87,7 @@ async def archive_get(
     services: Services, reference: str, path: str
 ) -> tuple[dict[str, Any], AsyncIterator[bytes]]:
     """``GET /containers/{id}/archive``: what it is, and the archive in pieces."""
-    container = services.find(reference)
+    container = await services.settled(reference)
 
     def work(root: int, sock: socket.socket) -> None:
         found = _Found(root, path, reference)
@@ -126,7 +126,7 @@ async def archive_put(
 
     Raises NotFound, InvalidParameter for a bad archive, Forbidden where nothing may be written.
     """
-    container = services.find(reference)
+    container = await services.settled(reference)
     _check_writable(container, path)
     user = container.record.config.user
 
