@@ -14,6 +14,7 @@ from wherry.engine.containers.container import Container
 from wherry.engine.containers.services import Services, log
 from wherry.engine.spec.runtimespec import SpecInput
 from wherry.errors import KernelError, NotFound, WherryError
+from wherry.linux import cgroups
 from wherry.linux.cgroups import Cgroup, discover
 from wherry.runtime.client import Shim
 
@@ -176,13 +177,13 @@ def _sweep(services: Services, kept: Collection[str]) -> None:
         if name not in kept and (container is None or not container.state.alive):
             with contextlib.suppress(KernelError, OSError):
                 _unmount(os.path.join(shared, name))
-    parent = services.config.cgroup_parent or services.instance.cgroup_parent
+    parent = cgroups.clean(services.config.cgroup_parent or services.instance.cgroup_parent)
     alive = {container.id for container in services if container.state.alive} | set(kept)
     for point in discover().hierarchies():
-        base = f"{point}/{parent.strip('/')}"
+        base = point + parent
         for name in os.listdir(base) if os.path.isdir(base) else ():
             if len(name) == 64 and name not in alive and os.path.isdir(f"{base}/{name}"):
-                _remove_cgroup(f"/{parent.strip('/')}/{name}")
+                _remove_cgroup(cgroups.below(parent, name))
 
 
 def _unmount(path: str) -> None:
