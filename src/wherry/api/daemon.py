@@ -90,6 +90,9 @@ async def _run(
     addresses: list[Address],
     tls: TLSFiles | None,
 ) -> None:
+    # Inherited from whoever started us: no child could be waited for, no signal be heard.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -46,6 +46,8 @@ NAMESPACE_FILES = {
 }
 """OCI namespace types and their names below /proc/PID/ns."""
 
+_SIGNALS = tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_KEEPCAPS = 8
@@ -165,6 +167,18 @@ def clear_ambient_capabilities() -> None:
 def set_securebits(bits: int) -> None:
     """Set the securebits, capabilities(7)."""
     _prctl("set securebits", _PR_SET_SECUREBITS, bits)
+
+
+def reset_signals() -> None:
+    """Give every signal its default action and block none, as a program may expect at its start.
+
+    execve(2) keeps what is ignored and what is blocked: a shell that starts a daemon with ``&``
+    ignores SIGINT and SIGQUIT for it, and for all that it ever starts, signal(7).
+    """
+    for number in _SIGNALS:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def set_name(name: str) -> None:

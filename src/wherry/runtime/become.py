@@ -115,7 +115,7 @@ def execute(plan: ProcessPlan, host: Host) -> None:
     _enter(plan.cwd, final=True)
     path = executable.find(plan.argv[0], _variables(environment), host.binary)
     init = reaper.sealed_copy(host.reaper) if plan.init else -1
-    _default_signals()
+    process.reset_signals()
     os.umask(0o022 if plan.umask is None else plan.umask)
     process.close_on_exec_from(3 + plan.keep)
     if plan.no_new_privileges:
@@ -188,9 +188,3 @@ def _set_capabilities(sets: CapabilitySets) -> None:
     for number in range(ambient.bit_length()):
         if ambient >> number & 1:
             process.raise_ambient_capability(number)
-
-
-def _default_signals() -> None:
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
