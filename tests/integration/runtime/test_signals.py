@@ -42,7 +42,7 @@ def test_oci_containers_execs_and_hooks(oci: Oci) -> None:
     trace = oci.place / "trace"
     script = f"grep -E '^Sig(Blk|Ign)' /proc/self/status >> {trace}"
     hook = [{"path": shutil.which("sh"), "args": ["sh", "-c", script]}]
-    hooks = {kind: hook for kind in ("prestart", "createRuntime", "poststart", "poststop")}
+    hooks = dict.fromkeys(("prestart", "createRuntime", "poststart", "poststop"), hook)
     bundle = oci.bundle("a", ["sleep", "60"], hooks=hooks)
     command = [PROGRAM, "--root", str(oci.place / "state")]
     null = subprocess.DEVNULL
