@@ -23,13 +23,15 @@ from wherry.linux.cgroups import Cgroup
 from wherry.linux.cgroups.oom import OomWatch
 from wherry.runtime import spawn
 from wherry.runtime.attach import AttachOptions
-from wherry.runtime.backend import Backend, open_backend
+from wherry.runtime.backend import Backend
 from wherry.runtime.bundle import ExitStatus, LogConfig, clear_exit, write_exit
 from wherry.runtime.control import Connection, Control
+from wherry.runtime.foreign import ForeignRuntime
 from wherry.runtime.host import Host
 from wherry.runtime.logdrivers.driver import LogDriver, open_driver
 from wherry.runtime.loop import READ, Loop
 from wherry.runtime.messages import Message
+from wherry.runtime.own import OwnRuntime
 from wherry.runtime.stdio import Stdio
 
 _COLLECTING = (200, 2, 2)
@@ -83,7 +85,7 @@ class Shim:
         """Make the container and answer the request that asked for it."""
         connection = self._control.adopt(stream)
         try:
-            self._backend = open_backend(self._container, self._host)
+            self._backend = _open_backend(self._container, self._host)
             self._backend.begin(bundle)
             self._prepare_outside()
         except BaseException as error:
@@ -382,6 +384,14 @@ class Shim:
     def _end(self) -> NoReturn:
         self._control.close()
         os._exit(0)
+
+
+def _open_backend(container: Message, host: Host) -> Backend:
+    """Whatever makes the processes that a bundle's head asks for."""
+    if not container.get("runtime"):
+        return OwnRuntime(container, host)
+    process.set_subreaper()
+    return ForeignRuntime(container, host.reaper)
 
 
 def _reap(pidfd: int) -> int:
