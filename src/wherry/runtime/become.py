@@ -18,8 +18,6 @@ from wherry.runtime.bundle import StartFailed
 from wherry.runtime.host import Host
 from wherry.runtime.processplan import CapabilitySets, ProcessPlan
 
-_PROC_ROOT_INODE = 1
-
 
 def become_root(user_namespace: bool) -> None:
     """Take id 0 of the user namespace, and leave the engine's session and groups."""
@@ -58,7 +56,7 @@ def _real_procfs() -> int:
     with suppress(KernelError):
         return mounts.new_filesystem("proc")
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    if os.fstat(proc).st_ino == _PROC_ROOT_INODE and mounts.is_procfs(proc):
+    if mounts.is_procfs_root(proc):
         return proc
     os.close(proc)
     raise KernelError("set label", "/proc is not a procfs", errno.ENOTDIR)
