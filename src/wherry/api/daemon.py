@@ -22,7 +22,7 @@ from wherry.api.options import load, usage
 from wherry.api.serve import Address, Listeners, TLSFiles, parse_address
 from wherry.api.settings import engine_config
 from wherry.errors import InvalidParameter, KernelError, WherryError
-from wherry.linux import probe
+from wherry.linux import probe, process
 
 log = logging.getLogger("wherry.daemon")
 
@@ -90,9 +90,7 @@ async def _run(
     addresses: list[Address],
     tls: TLSFiles | None,
 ) -> None:
-    # Inherited from whoever started us: no child could be waited for, no signal be heard.
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    process.heed_signals()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -144,6 +144,12 @@ def set_no_new_privileges() -> None:
     _prctl("set no_new_privs", _PR_SET_NO_NEW_PRIVS, 1)
 
 
+def children() -> list[int]:
+    """The children of this process, which has one thread; proc_pid_children(5)."""
+    with open(f"/proc/self/task/{os.getpid()}/children") as file:
+        return [int(pid) for pid in file.read().split()]
+
+
 def set_subreaper() -> None:
     """Orphaned descendants become children of this process."""
     _prctl("set child subreaper", _PR_SET_CHILD_SUBREAPER, 1)
@@ -178,6 +184,15 @@ def reset_signals() -> None:
     for number in _SIGNALS:
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def heed_signals() -> None:
+    """Be able to wait for children and to hear signals, whatever was inherited.
+
+    Whoever ignores SIGCHLD has no children to wait for, waitpid(2).
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 

@@ -252,7 +252,7 @@ def _report(arguments: argparse.Namespace, message: str) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Entry point of ``wherry-oci``."""
     arguments = _parser().parse_args(argv)
-    process.reset_signals()  # with SIGCHLD ignored no child of ours could be waited for
+    process.heed_signals()
     if os.geteuid() != 0:
         _report(arguments, "root is needed")
         return 1
