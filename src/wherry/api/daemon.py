@@ -22,7 +22,7 @@ from wherry.api.options import load, usage
 from wherry.api.serve import Address, Listeners, TLSFiles, parse_address
 from wherry.api.settings import engine_config
 from wherry.errors import InvalidParameter, KernelError, WherryError
-from wherry.linux import probe, rlimits
+from wherry.linux import probe, process, rlimits
 
 log = logging.getLogger("wherry.daemon")
 
@@ -91,6 +91,7 @@ async def _run(
     addresses: list[Address],
     tls: TLSFiles | None,
 ) -> None:
+    process.heed_signals()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

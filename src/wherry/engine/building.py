@@ -312,15 +312,13 @@ class BuildEngine:
         self, container: str, host: HostConfig, given: SpecInput, layers: Sequence[str]
     ) -> Bundle:
         services = self._services
-        parent = host.cgroup_parent or services.config.cgroup_parent
-        above = f"/{parent.strip('/')}" if parent else services.instance.cgroup_parent
         return Bundle(
             id=container,
             spec=build(given),
             root=self._layers.driver.root(container, layers),
             directory=services.directory(container),
             socket=services.socket(container),
-            cgroup=f"{above}/{container}",
+            cgroup=services.cgroup_below(host.cgroup_parent, container),
             log=LogConfig(driver="none"),
             seccomp=compiled_filter(services, host),
         )

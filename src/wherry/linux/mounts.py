@@ -47,6 +47,7 @@ _FSCONFIG_SET_STRING = 1
 _FSCONFIG_CMD_CREATE = 6
 
 _PROC_SUPER_MAGIC = 0x9FA0
+_PROC_ROOT_INODE = 1  # PROC_ROOT_INO: the same since there is a procfs
 
 
 class _MountAttributes(ctypes.Structure):
@@ -83,6 +84,11 @@ def is_procfs(fd: int) -> bool:
     found = (ctypes.c_long * 32)()  # struct statfs begins with f_type
     checked("fstatfs", f"/proc/self/fd/{fd}", libc.fstatfs(ctypes.c_int(fd), ctypes.byref(found)))
     return found[0] == _PROC_SUPER_MAGIC
+
+
+def is_procfs_root(fd: int) -> bool:
+    """Whether a descriptor is the root of a procfs: everything that belongs there lies in it."""
+    return is_procfs(fd) and os.fstat(fd).st_ino == _PROC_ROOT_INODE
 
 
 def open_tree(path: str, *, recursive: bool, at: int = AT_FDCWD) -> int:

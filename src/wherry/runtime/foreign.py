@@ -199,7 +199,12 @@ class ForeignRuntime:
         stdin, stdout, stderr = stdio or (null, null, null)
         try:
             done = subprocess.run(
-                [*command, *arguments], stdin=stdin, stdout=stdout, stderr=stderr, check=False
+                [*command, *arguments],
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                check=False,
+                preexec_fn=process.reset_signals,  # a container would inherit the shim's
             )
         except OSError as error:
             reason = os.strerror(error.errno or 0).lower()

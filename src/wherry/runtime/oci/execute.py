@@ -108,11 +108,21 @@ def execute(container: Container, options: ExecOptions) -> int:
     )
     pid, process_fd, ends = execs.start(joining, Cgroup(container.cgroup))
     os.close(pidfd)
+    try:
+        return _accompany(pid, process_fd, ends[0] if terminal else -1, options)
+    except BaseException:
+        # Who asked is told that there is no process: then there must be none, also because
+        # the container cannot end before it has been reaped, pid_namespaces(7).
+        spawn.kill(pid)
+        raise
+
+
+def _accompany(pid: int, process_fd: int, master: int, options: ExecOptions) -> int:
+    """Tell where the process is, and stay with it unless it is detached."""
     if options.pid_file:
         with open(options.pid_file, "w") as file:
             file.write(str(pid))
-    master = ends[0] if terminal else -1
-    if terminal and options.console_socket:
+    if master != -1 and options.console_socket:
         console.hand_over(options.console_socket, master)
         os.close(master)
         master = -1
