@@ -31,17 +31,9 @@ class Api:
         self._router = Router(routes)
         self._headers = common_headers(experimental=experimental)
 
-    def server(self) -> web.Server:
-        """A protocol factory for ``loop.create_unix_server`` and the like."""
-        return DockerServer(
-            self.handle,
-            handler_cancellation=True,
-            auto_decompress=False,  # archives say by themselves how they are packed
-            access_log=None,
-            keepalive_timeout=600,
-            max_line_size=64 << 10,
-            max_field_size=64 << 10,
-        )
+    def server(self) -> DockerServer:
+        """What makes the protocol of each connection."""
+        return DockerServer(self.handle)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; what goes wrong becomes an answer too."""

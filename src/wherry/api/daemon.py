@@ -18,9 +18,11 @@ from typing import Any
 
 from wherry import __version__
 from wherry.api import journal, pidfile
+from wherry.api.connections import limits_of_process
 from wherry.api.options import load, usage
-from wherry.api.serve import Address, Listeners, TLSFiles, parse_address
+from wherry.api.serve import Address, Listeners, parse_address
 from wherry.api.settings import engine_config
+from wherry.api.tls import TLSFiles
 from wherry.errors import InvalidParameter, KernelError, WherryError
 from wherry.linux import probe
 
@@ -105,7 +107,7 @@ async def _run(
         from wherry.api.routes import ALL
 
         server = Api(engine, ALL, experimental=options["experimental"]).server()
-        listeners = Listeners(server)
+        listeners = Listeners(server.connection, limits_of_process(len(addresses)))
         loop.add_signal_handler(signal.SIGHUP, _reload, engine, arguments)
         try:
             for address in addresses:

@@ -11,8 +11,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from wherry.api.app import Api
+from wherry.api.connections import Limits
 from wherry.api.routes import ALL
-from wherry.api.serve import Address, Listeners, TLSFiles
+from wherry.api.serve import Address, Listeners
+from wherry.api.tls import TLSFiles
 from wherry.engine.attach import AttachOptions
 from wherry.engine.events import EventBus
 from wherry.engine.logs import frame
@@ -91,7 +93,10 @@ class System:
 
 @asynccontextmanager
 async def serving(
-    folder: Path, address: Address | None = None, tls: TLSFiles | None = None
+    folder: Path,
+    address: Address | None = None,
+    tls: TLSFiles | None = None,
+    limits: Limits | None = None,
 ) -> AsyncIterator[SimpleNamespace]:
     """A server over a fake engine; ``path`` is its socket, ``engine`` the engine."""
     path = str(folder / "api.sock")
@@ -103,7 +108,7 @@ async def serving(
         events=EventBus(StateDB(":memory:")),
     )
     server = Api(engine, ALL).server()
-    listeners = Listeners(server)
+    listeners = Listeners(server.connection, limits)
     await listeners.open(address or Address("unix", path), tls=tls)
     try:
         yield SimpleNamespace(path=path, engine=engine)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from tests.unit.api.fake import exchange, get, serving
 
-from wherry.api.serve import Address, TLSFiles
+from wherry.api.serve import Address
+from wherry.api.tls import TLSFiles
 from wherry.engine.logs import frame
 
 ATTACH = (
@@ -40,6 +41,44 @@ async def test_input_sent_with_the_request_is_not_lost(tmp_path: Path) -> None:
         writer.write_eof()
         assert await reader.read() == frame("stdout", b"end")
         writer.close()
+
+
+@pytest.mark.parametrize("before", [b"", b"GET /_ping HTTP/1.1\r\nHost: e\r\n\r\n"])
+async def test_a_head_in_segments_behind_another_request_is_an_upgrade(
+    tmp_path: Path, before: bytes
+) -> None:
+    async with serving(tmp_path) as server:
+        for place in (1, 40, len(ATTACH) - 3, len(ATTACH) - 1):
+            reader, writer = await asyncio.open_unix_connection(server.path)
+            writer.write(before + ATTACH[:place])
+            if before:  # its answer shows that the first segment was read
+                assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+                await reader.readexactly(2)
+            writer.write(ATTACH[place:] + b"early")
+            writer.write_eof()
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
+            assert await reader.read() == frame("stdout", b"early") + frame("stdout", b"end")
+            writer.close()
+
+
+async def test_a_declined_upgrade_of_a_client_that_sends_no_more_ends(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        ping = b"GET /_ping HTTP/1.1\r\nHost: e\r\n\r\n"
+        request = ping + ATTACH.replace(b"c1", b"c2") + ping
+        answer = await exchange(server.path, request, finish=True)
+        assert answer.count(b"HTTP/1.1 200") == 2
+        assert answer.count(b"HTTP/1.1 404") == 1
+
+
+async def test_an_upgrade_with_a_body_hands_on_what_is_behind_it(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        for framing, body in (
+            (b"Content-Length: 13", b'{"a":"\r\n\r\nPO"'),
+            (b"Transfer-Encoding: chunked", b"2\r\n{}\r\n0\r\n\r\n"),
+        ):
+            request = ATTACH.replace(b"Content-Length: 0", framing) + body + b"early"
+            answer = await exchange(server.path, request, finish=True)
+            assert answer.endswith(frame("stdout", b"early") + frame("stdout", b"end")), answer
 
 
 async def test_without_upgrade_the_answer_is_200(tmp_path: Path) -> None:

@@ -139,12 +139,12 @@ def exporter(call: Call) -> tuple[str, dict[str, str]]:
 
 
 def _check_upgrade(call: Call) -> None:
-    """Raises InvalidParameter unless the client is about to speak HTTP/2 in plain text.
-
-    The name that is asked for has been replaced on the way; see `api.protocol`.
-    """
-    if call.request.headers.get("Upgrade") is None:
+    """Raises InvalidParameter unless the client is about to speak HTTP/2 in plain text."""
+    protocol = call.request.headers.get("Upgrade")
+    if not protocol:
         raise InvalidParameter("no upgrade proto in request")
+    if protocol.lower() != _H2C:
+        raise InvalidParameter(f"protocol {protocol} not supported")
 
 
 def _object(call: Call, name: str) -> Mapping[str, Any]:
