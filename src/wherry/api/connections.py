@@ -12,6 +12,8 @@ import resource
 from dataclasses import dataclass
 from typing import Protocol
 
+_LINGERING = 64  # connections that are refused at a time, and read why
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -49,6 +51,7 @@ class Gate:
         self._beginning: dict[Connection, float] = {}  # by the time they must have sent a head
         self._resting: dict[Connection, None] = {}  # between two requests
         self._busy: set[Connection] = set()
+        self._lingering: set[object] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -94,6 +97,16 @@ class Gate:
         self._beginning.pop(connection, None)
         self._resting.pop(connection, None)
         self._busy.discard(connection)
+
+    def may_linger(self, refused: object) -> bool:
+        """Whether a connection without a place may stay until it has read so."""
+        if len(self._lingering) < _LINGERING:
+            self._lingering.add(refused)
+        return refused in self._lingering
+
+    def end_lingering(self, refused: object) -> None:
+        """A connection without a place has ended."""
+        self._lingering.discard(refused)
 
     def _end_slow(self) -> None:
         """Close those whose time for a head is over, and come again for the next."""

@@ -18,6 +18,7 @@ from wherry.api.replies import SERVER, encode, message
 log = logging.getLogger(__name__)
 
 MAX_HEAD_LINE = 64 << 10  # bytes of a request line or header field
+_LINGER = 1.0  # seconds for a client that is refused to read why
 _BUSY = encode({"message": "too many connections: all that can be served are in use"}) + b"\n"
 _REFUSAL = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
@@ -131,13 +132,28 @@ class DockerProtocol(web.RequestHandler):
 
 
 class Refusal(asyncio.Protocol):
-    """A connection for which there is no room: it is told so, whatever it asks."""
+    """A connection for which there is no room: it is told so, whatever it asks.
+
+    What it has sent is read for a moment, because closing on unread data would take the answer
+    back, tcp(7); the gate says for how many at a time.
+    """
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Answer and close."""
+        """Answer, and close soon."""
         assert isinstance(transport, asyncio.Transport)
         transport.write(_REFUSAL)
-        transport.close()
+        if self._gate.may_linger(self):
+            transport.write_eof()
+            asyncio.get_running_loop().call_later(_LINGER, transport.close)
+        else:
+            transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection has ended."""
+        self._gate.end_lingering(self)
 
 
 class DockerServer(web.Server):
@@ -153,4 +169,4 @@ class DockerServer(web.Server):
 
     def connection(self, gate: Gate) -> asyncio.Protocol:
         """A protocol for a new connection at ``gate``."""
-        return DockerProtocol(self, gate, self._loop) if gate.make_room() else Refusal()
+        return DockerProtocol(self, gate, self._loop) if gate.make_room() else Refusal(gate)

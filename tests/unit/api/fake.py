@@ -118,6 +118,14 @@ async def serving(
         await server.shutdown(0.1)
 
 
+def free_port() -> int:
+    """A TCP port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 async def exchange(path: str, request: bytes, *, finish: bool = False) -> bytes:
     """Send raw bytes to a unix socket and read until the server hangs up."""
     reader, writer = await asyncio.open_unix_connection(path)
