@@ -13,6 +13,8 @@ from wherry.api.hijack import Hijack
 from wherry.api.progress import Emit, stream_progress
 from wherry.api.replies import nothing
 from wherry.api.router import Route
+from wherry.engine.config.build import BuildOutput
+from wherry.engine.config.codec import decode
 from wherry.errors import InvalidParameter
 from wherry.images import reference
 
@@ -127,9 +129,9 @@ def exporter(call: Call) -> tuple[str, dict[str, str]]:
     if len(outputs) > 1:
         raise InvalidParameter("multiple outputs not supported")
     kind, attributes = "moby", {}
-    if outputs and isinstance(outputs[0], dict):
-        kind = str(outputs[0].get("Type") or "")
-        attributes = {str(k): str(v) for k, v in (outputs[0].get("Attrs") or {}).items()}
+    if outputs:
+        output = decode(BuildOutput, outputs[0])
+        kind, attributes = output.type, dict(output.attrs or {})
     if kind == "cacheonly":
         return "", {}
     names = dict.fromkeys(tag for tag in call.texts("t") if tag)
