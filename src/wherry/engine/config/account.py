@@ -1,4 +1,3 @@
-# ruff: noqa: RUF009 (api() makes a dataclass field)
 """Body of ``POST /auth`` (API 1.51, AuthConfig)."""
 
 from __future__ import annotations
