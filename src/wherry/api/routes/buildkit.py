@@ -13,6 +13,8 @@ from wherry.api.hijack import Hijack
 from wherry.api.progress import Emit, stream_progress
 from wherry.api.replies import nothing
 from wherry.api.router import Route
+from wherry.engine.config.build import BuildOutput
+from wherry.engine.config.codec import decode
 from wherry.errors import InvalidParameter
 from wherry.images import reference
 
@@ -140,9 +142,9 @@ def exporter(call: Call) -> tuple[str, dict[str, str]]:
     if len(outputs) > 1:
         raise InvalidParameter("multiple outputs not supported")
     kind, attributes = "moby", {}
-    if outputs and isinstance(outputs[0], dict):
-        kind = str(outputs[0].get("Type") or "")
-        attributes = {str(k): str(v) for k, v in (outputs[0].get("Attrs") or {}).items()}
+    if outputs:
+        output = decode(BuildOutput, outputs[0])
+        kind, attributes = output.type, dict(output.attrs or {})
     if kind == "cacheonly":
         return "", {}
     names = dict.fromkeys(tag for tag in call.texts("t") if tag)
@@ -152,12 +154,12 @@ def exporter(call: Call) -> tuple[str, dict[str, str]]:
 
 
 def _check_upgrade(call: Call) -> None:
-    """Raises InvalidParameter unless the client is about to speak HTTP/2 in plain text.
-
-    The name that is asked for has been replaced on the way; see `api.protocol`.
-    """
-    if call.request.headers.get("Upgrade") is None:
+    """Raises InvalidParameter unless the client is about to speak HTTP/2 in plain text."""
+    protocol = call.request.headers.get("Upgrade")
+    if not protocol:
         raise InvalidParameter("no upgrade proto in request")
+    if protocol.lower() != _H2C:
+        raise InvalidParameter(f"protocol {protocol} not supported")
 
 
 def _object(call: Call, name: str) -> Mapping[str, Any]:
