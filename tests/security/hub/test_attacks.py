@@ -419,6 +419,7 @@ async def test_immutable_tags(world: World) -> None:
         "http://user:pass@example.com/", "ftp://example.com/", "file:///etc/passwd",
         "//example.com", "http://", "http://metadata.google.internal/", "http://[fe80::1]/", "http://[",
         "gopher://127.0.0.1:25/", "http://100.64.0.1/", "http://[2002:7f00:1::]/",
+        "http://①②⑦.0.0.1/", "http://127。0。0。1/", "http://[64:ff9b::127.0.0.1]/", "http://[::127.0.0.1]/",
     ],
 )  # fmt: skip
 async def test_webhooks_do_not_call_into_the_network(world: World, url: str) -> None:
