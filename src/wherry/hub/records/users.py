@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, func, select, update
 
 from wherry.errors import Conflict, InvalidParameter
-from wherry.hub.records.repositories import create_owner, owner_id
+from wherry.hub.accounts import reserved
+from wherry.hub.records.repositories import create_owner, owner_id, reserved_owners
 from wherry.hub.schema import access_tokens, sessions, users
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9]|[._-](?=[a-z0-9])){1,38}")
@@ -50,6 +51,19 @@ def check_name(name: str) -> str:
     return name
 
 
+def check_free(conn: Connection, name: str, *, administrator: bool) -> None:
+    """Whether a new user or organisation may be called so. Raises InvalidParameter, Conflict.
+
+    ``administrator``: the new user, or who makes the organisation, administers the hub.
+    """
+    check_name(name)
+    reason = reserved.refusal(name, reserved_owners(conn), administrator=administrator)
+    if reason is not None:
+        raise Conflict(reason)
+    if owner_id(conn, name) is not None or by_name(conn, name) is not None:
+        raise Conflict(f"the name {name} is taken")
+
+
 def by_id(conn: Connection, user: int) -> User | None:
     """The user with that id."""
     row = conn.execute(select(users).where(users.c.id == user)).first()
@@ -71,9 +85,7 @@ def create(
     conn: Connection, name: str, password_hash: str, email: str = "", *, admin: bool = False
 ) -> User:
     """Adds a user and the owner of the same name. Raises InvalidParameter, Conflict."""
-    check_name(name)
-    if owner_id(conn, name) is not None or by_name(conn, name) is not None:
-        raise Conflict(f"the name {name} is taken")
+    check_free(conn, name, administrator=admin)
     conn.execute(
         users.insert().values(
             name=name,
