@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 from aiohttp import web
@@ -16,9 +15,8 @@ from sqlalchemy import Connection
 
 from wherry.errors import Forbidden, Unauthorized
 from wherry.hub.accounts.access import Actor, Role
-from wherry.hub.accounts.identify import hash_secret, new_secret
 from wherry.hub.hub import hub_of
-from wherry.hub.records import images, repositories, users
+from wherry.hub.records import images, repositories
 from wherry.hub.records.images import TagView
 from wherry.hub.records.repositories import Repository
 from wherry.hub.registry.authorize import look
@@ -65,26 +63,18 @@ async def _login(request: web.Request) -> web.Response:
         body = await request.json()
         name, password = str(body["username"]), str(body["password"])
         actor = await hub.identifier.login(name, password, client_address(request))
+        secret = await hub.identifier.descend(
+            actor, "API login", _LOGIN_SECONDS, client_address(request)
+        )
     except (ValueError, KeyError, TypeError):
         return _problem(400, "username and password are needed")
     except (Unauthorized, Forbidden) as error:
         return _problem(401, str(error))
-    assert actor.user is not None
-    secret = new_secret()
-    expires = int(time.time()) + _LOGIN_SECONDS
-    await hub.db.write(
-        users.add_token,
-        actor.user,
-        "API login",
-        hash_secret(secret),
-        int(actor.ceiling),
-        expires,
-        "refresh",
-    )
     return web.json_response({"token": secret})
 
 
 async def _find(request: web.Request) -> tuple[Repository | None, Role]:
+    """The repository of the URL, and what the actor may do with these credentials."""
     try:
         actor = await _actor(request)
         info = request.match_info
@@ -93,8 +83,8 @@ async def _find(request: web.Request) -> tuple[Repository | None, Role]:
         return None, Role.NONE
     hub = hub_of(request)
     found = await hub.db.read(look, actor, name, hub.config.anonymous_pull)
-    usable = found.role >= Role.READ and actor.in_scope(name, "pull")
-    return (found.repository, found.role) if usable else (None, Role.NONE)
+    role = min(found.role, actor.reach(name))
+    return (found.repository, role) if role >= Role.READ else (None, Role.NONE)
 
 
 async def _create(request: web.Request) -> web.Response:

@@ -117,3 +117,37 @@ async def test_a_name_that_somebody_had_is_told_and_taken_over(
             assert "Take library over" not in await answer.text()
         async with session.post(upload, headers=headers) as answer:
             assert answer.status == 403
+
+
+async def test_a_revoked_token_ends_its_descendants_in_every_process(
+    database: str, start_hub: StartHub
+) -> None:
+    add_users(database, PASSWORD, "root", "ann")
+    hub, other = start_hub("--db", database), start_hub("--db", database)
+    jar = aiohttp.CookieJar(unsafe=True)
+    async with aiohttp.ClientSession(hub.url, cookie_jar=jar) as session:
+        visitor = Visitor(session)
+        await visitor.post("/login", name="ann", password=PASSWORD)
+        _, page = await visitor.post(
+            "/settings/tokens", "/settings", name="ci", role="write", days="7"
+        )
+        found = re.search(r"whub_[\w-]{43}", page)
+        assert found is not None
+        query = {"offline_token": "true", "client_id": "docker"}
+        async with session.get("/token", params=query, headers=basic("ann", found[0])) as answer:
+            made = await answer.json()
+        headers = (
+            basic("ann", found[0]),
+            basic("ann", made["refresh_token"]),
+            {"Authorization": f"Bearer {made['token']}"},
+        )
+        for header in headers:
+            async with session.get(f"{other.url}/v2/", headers=header) as answer:
+                assert answer.status == 200
+        async with session.get("/settings") as answer:
+            ids = re.findall(r'name="token" value="(\d+)"', await answer.text())
+        assert len(ids) == 2  # the token, and the program that logged in with it
+        await visitor.post("/settings/tokens/revoke", "/settings", token=min(ids, key=int))
+        for header in headers:
+            async with session.get(f"{other.url}/v2/", headers=header) as answer:
+                assert answer.status == 401

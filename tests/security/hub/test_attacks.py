@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from wherry.errors import InvalidParameter
 from wherry.hub import outbound
-from wherry.hub.accounts.access import Role
+from wherry.hub.accounts.access import ANONYMOUS, Actor, Role
 from wherry.hub.accounts.tokens import TokenIssuer
 from wherry.hub.records import users
 
@@ -82,12 +82,13 @@ async def test_tokens_end_with_time_audience_role_and_account(world: World) -> N
     assert user is not None
     access = [{"type": "repository", "name": "acme/secret", "actions": ["pull", "push"]}]
     short = TokenIssuer(world.hub.db, 1000, -20)
-    expired, _ = await short.issue("wherry-hub", user.id, user.name, 3, access)
-    other, _ = await issuer.issue("another-service", user.id, user.name, 3, access)
-    for token in (expired, other):
-        assert await status(world, SECRET, f"Bearer {token}") == 401
+    actor = Actor(user.id, user.name)
+    expired = await short.issue("wherry-hub", actor, access)
+    other = await issuer.issue("another-service", actor, access)
+    for issued in (expired, other):
+        assert await status(world, SECRET, f"Bearer {issued.token}") == 401
     # A token never carries more than the role that its user has now.
-    good, _ = await issuer.issue("wherry-hub", user.id, user.name, 3, access)
+    good = (await issuer.issue("wherry-hub", actor, access)).token
     assert await status(world, SECRET, f"Bearer {good}") == 200
     upload = "/v2/acme/secret/blobs/uploads/"
     assert await status(world, upload, f"Bearer {good}", method="POST") == 403
@@ -123,20 +124,20 @@ async def test_the_token_of_a_pushs_first_question_is_good_for_all_of_it(world: 
 
 async def test_keys_rotate_and_old_tokens_stay_good_a_while(world: World) -> None:
     issuer = TokenIssuer(world.hub.db, 1000, 300)
-    old, _ = await issuer.issue("wherry-hub", None, "", 1, [])
+    old = (await issuer.issue("wherry-hub", ANONYMOUS, [])).token
     first = jwt.get_unverified_header(old)["kid"]
     await world.hub.db.write(
         lambda conn: conn.exec_driver_sql("UPDATE signing_keys SET created = created - 1500")
     )
     later = TokenIssuer(world.hub.db, 1000, 300)
-    new, _ = await later.issue("wherry-hub", None, "", 1, [])
+    new = (await later.issue("wherry-hub", ANONYMOUS, [])).token
     assert jwt.get_unverified_header(new)["kid"] != first
     assert (await later.verify(old, "wherry-hub")).user is None
     await world.hub.db.write(
         lambda conn: conn.exec_driver_sql("UPDATE signing_keys SET created = created - 1500")
     )
     last = TokenIssuer(world.hub.db, 1000, 300)
-    await last.issue("wherry-hub", None, "", 1, [])
+    await last.issue("wherry-hub", ANONYMOUS, [])
     with pytest.raises(Exception, match="key"):
         await last.verify(old, "wherry-hub")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import dataclasses
 import hashlib
 import secrets
 import time
@@ -17,6 +18,7 @@ from wherry.hub.accounts.passwords import PasswordVerifier
 from wherry.hub.accounts.tokens import TokenIssuer
 from wherry.hub.database import Database
 from wherry.hub.records import users
+from wherry.hub.records.users import AccessToken
 
 TOKEN_PREFIX = "whub_"
 _WRONG = "incorrect username or password"
@@ -57,10 +59,15 @@ class Identifier:
 
     async def _bearer(self, token: str, service: str) -> Actor:
         if token.startswith(TOKEN_PREFIX):
-            return await self._access_token(token, None)
+            return await self.access_token(token)
         claims = await self._issuer.verify(token, service)
         if claims.user is None:
             return Actor(scopes=claims.scopes)
+        if claims.token is not None:
+            parent = await self._db.read(users.token_by_id, claims.token, int(time.time()))
+            if parent is None:
+                raise Unauthorized("the access token of this token was revoked")
+            return dataclasses.replace(_of_token(parent), scopes=claims.scopes)
         user = await self._db.read(users.by_id, claims.user)
         if user is None or user.disabled:
             raise Unauthorized("the account of this token is gone")
@@ -73,7 +80,7 @@ class Identifier:
             raise Forbidden("too many failed logins; wait a minute")
         try:
             if password.startswith(TOKEN_PREFIX):
-                return await self._access_token(password, name)
+                return await self.access_token(password, name)
             return await self._password(name, password)
         except Unauthorized:
             await self._db.write(limits.count, failures)
@@ -86,15 +93,36 @@ class Identifier:
             raise Unauthorized(_WRONG)
         return Actor(user.id, user.name, user.admin)
 
-    async def _access_token(self, secret: str, name: str | None) -> Actor:
+    async def access_token(self, secret: str, name: str | None = None) -> Actor:
+        """The actor with that access token, which must be of the user ``name`` if that is given.
+
+        Raises Unauthorized.
+        """
         token = await self._db.read(users.token, hash_secret(secret), int(time.time()))
         if token is None or (name is not None and name.lower() != token.user.name):
             raise Unauthorized(_WRONG)
         if token.stale:
             await self._db.write(_note_use, token.id)
-        user = token.user
-        # Access tokens never administer the hub: what they can do is bounded by repositories.
-        return Actor(user.id, user.name, user.admin and token.role >= Role.ADMIN, Role(token.role))
+        return _of_token(token)
+
+    async def descend(self, actor: Actor, name: str, lifetime: int, address: str) -> str:
+        """The secret of a new login token that ends with the credentials of ``actor``.
+
+        ``name`` and ``address`` tell its user where it is; ``lifetime`` is in seconds. Raises
+        Forbidden for credentials that must not multiply: anonymous ones and bearer tokens.
+        """
+        if actor.user is None or actor.scopes is not None:
+            raise Forbidden("a token needs a login")
+        secret, expires = new_secret(), int(time.time()) + lifetime
+        login = users.Login(actor.user, name, address, int(actor.ceiling), expires, actor.token)
+        await self._db.write(users.add_login, login, hash_secret(secret))
+        return secret
+
+
+def _of_token(token: AccessToken) -> Actor:
+    user = token.user
+    role = Role(token.role)
+    return Actor(user.id, user.name, user.admin, role, token=token.id, expires=token.expires)
 
 
 def _note_use(conn: Connection, token: int) -> None:

@@ -128,7 +128,7 @@ def _create(conn: Connection, name: str, password: str, email: str) -> User:
 
 
 async def settings(request: web.Request) -> web.StreamResponse:
-    """Profile, password, access tokens, organisations."""
+    """Profile, password, access tokens, logins of programs, organisations."""
     return await _settings(request, user_of(request))
 
 
@@ -137,12 +137,14 @@ async def _settings(
 ) -> web.Response:
     hub = hub_of(request)
     tokens = await hub.db.read(users.tokens_of, user.id)
+    logins = await hub.db.read(users.logins_of, user.id)
     mine = await hub.db.read(organisations.of_user, user.id)
     return show(
         request,
         "settings.html",
         status=status,
         tokens=tokens,
+        logins=logins,
         organisations=mine,
         roles=Role,
         **{"error": "", "secret": "", **values},
