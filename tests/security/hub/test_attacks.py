@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import http.client
 import json
 import os
 import re
@@ -20,7 +21,15 @@ from wherry.errors import InvalidParameter
 from wherry.hub import outbound
 from wherry.hub.accounts.access import ANONYMOUS, Actor, Role
 from wherry.hub.accounts.tokens import TokenIssuer
-from wherry.hub.records import users
+from wherry.hub.demo import (
+    Step,
+    digest_of,
+    make_image,
+    make_index,
+    push_image,
+    push_manifest,
+)
+from wherry.hub.records import repositories, users
 
 from .conftest import PASSWORD, World, access_token, basic
 
@@ -409,6 +418,49 @@ async def test_immutable_tags(world: World) -> None:
     answer = await owner.post("/r/acme/open/-/tags/delete", tag="1")
     assert answer.status == 403
     await owner.close()
+
+
+async def test_what_an_immutable_tag_needs_stays(world: World) -> None:
+    """Layers, config and the images of an index: by no way can the tag be made to break."""
+    index = make_index({"amd64": world.image})
+    repository = await world.hub.db.read(repositories.find, "acme/open")
+    assert repository is not None
+    await push_manifest(world.hub, repository, index, ("v1",), "owner")
+    owner = await world.browser("owner")
+    await owner.post("/r/acme/open/-/settings", private="0", immutable_tags="v*")
+    header, base = basic("owner", PASSWORD), "/v2/acme/open"
+    needed = [f"{base}/blobs/{digest}" for digest in world.image.blobs]
+    needed += [f"{base}/manifests/{world.image.digest}", f"{base}/manifests/{digest_of(index)}"]
+    for path in needed:
+        assert await status(world, path, header, method="DELETE") == 403, path
+        assert await status(world, path, header) == 200, path
+    # What another tag needs is not held by it.
+    other = make_image([Step("ADD y", {"y": b"another"})])
+    await push_image(world.hub, repository, other, ("latest",), "owner")
+    for path in [f"{base}/blobs/{digest}" for digest in other.blobs]:
+        assert await status(world, path, header, method="DELETE") == 202, path
+    assert await status(world, f"{base}/manifests/latest", header, method="DELETE") == 202
+    await owner.close()
+
+
+async def test_tags_in_one_request_have_a_limit(world: World) -> None:
+    """Each is answered with a header; http.client, for one, refuses a hundred of them."""
+    header = basic("owner", PASSWORD)
+    url = f"/v2/acme/open/manifests/{world.image.digest}"
+    kind = {"Content-Type": "application/vnd.oci.image.manifest.v1+json"}
+    for count, wanted in ((50, 201), (51, 400)):
+        connection = http.client.HTTPConnection("127.0.0.1", world.server.port)
+        query = "&".join(f"tag=t{number}" for number in range(count))
+
+        def put(connection: Any = connection, query: str = query) -> tuple[int, int]:
+            connection.request(
+                "PUT", f"{url}?{query}", world.image.manifest, {"Authorization": header, **kind}
+            )
+            answer = connection.getresponse()
+            return answer.status, len(answer.headers.get_all("OCI-Tag", []))
+
+        assert await asyncio.to_thread(put) == (wanted, count if wanted == 201 else 0)
+        connection.close()
 
 
 @pytest.mark.parametrize(
