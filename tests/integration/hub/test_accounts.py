@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from base64 import b64encode
 from collections.abc import AsyncIterator
@@ -151,3 +152,17 @@ async def test_a_revoked_token_ends_its_descendants_in_every_process(
         for header in headers:
             async with session.get(f"{other.url}/v2/", headers=header) as answer:
                 assert answer.status == 401
+
+
+async def test_a_burst_of_guesses_at_two_processes(database: str, start_hub: StartHub) -> None:
+    add_users(database, PASSWORD, "root", "ann")
+    hubs = start_hub("--db", database), start_hub("--db", database)
+    async with aiohttp.ClientSession() as session:
+
+        async def guess(number: int) -> int:
+            url = f"{hubs[number % 2].url}/token"
+            async with session.get(url, headers=basic("ann", f"guess {number}")) as answer:
+                return answer.status
+
+        seen = await asyncio.gather(*(guess(number) for number in range(60)))
+        assert (seen.count(401), seen.count(429)) == (20, 40)

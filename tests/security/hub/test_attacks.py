@@ -30,6 +30,7 @@ from wherry.hub.demo import (
     push_manifest,
 )
 from wherry.hub.records import repositories, users
+from wherry.hub.schema import attempts
 
 from .conftest import PASSWORD, World, access_token, basic
 
@@ -187,6 +188,40 @@ async def test_password_guessing_is_slowed_down_and_tells_nothing(world: World) 
             async with session.get(world.url("/token"), headers=headers) as answer:
                 seen.append(answer.status)
         assert seen[-1] == 429
+
+
+async def test_a_burst_of_guesses_is_not_evaluated(world: World) -> None:
+    """Attempts count before they are hashed; the same guess many times is many attempts."""
+    verified = []
+    verify = world.hub.identifier._passwords.verify
+
+    async def watched(stored: str, password: str) -> bool:
+        verified.append(password)
+        return await verify(stored, password)
+
+    world.hub.identifier._passwords.verify = watched  # type: ignore[method-assign]
+    for guess in ("guess {}", "the same"):
+        await world.hub.db.write(lambda conn: conn.execute(attempts.delete()))
+        verified.clear()
+        headers = [basic("owner", guess.format(number)) for number in range(60)]
+        seen = await asyncio.gather(*(status(world, "/token", header) for header in headers))
+        assert (seen.count(401), seen.count(429)) == (20, 40)
+        assert len(verified) <= 20
+
+
+async def test_others_behind_an_address_still_log_in(world: World) -> None:
+    """Nobody shuts out a whole office, nor somebody whose password is known or who has a token."""
+    secret = await access_token(world, "owner", Role.READ)
+    assert await status(world, "/token", basic("owner", PASSWORD)) == 200
+    guesses = [basic("owner", f"guess {number}") for number in range(25)]
+    seen = await asyncio.gather(*(status(world, "/token", header) for header in guesses))
+    assert 429 in seen
+    for name, password in (("reader", PASSWORD), ("owner", PASSWORD), ("owner", secret)):
+        assert await status(world, "/token", basic(name, password)) == 200
+    # What is right costs nothing: a client that starts many pulls at once is no attacker.
+    right = [basic("writer", PASSWORD)] * 40
+    seen = await asyncio.gather(*(status(world, "/token", header) for header in right))
+    assert set(seen) == {200}
 
 
 async def test_stored_scripts_are_shown_not_run(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import dataclasses
@@ -22,6 +23,7 @@ from wherry.hub.records.users import AccessToken
 
 TOKEN_PREFIX = "whub_"
 _WRONG = "incorrect username or password"
+_Attempt = tuple[bytes, str, str]
 
 
 def new_secret() -> str:
@@ -41,6 +43,7 @@ class Identifier:
         self._db = db
         self._issuer = issuer
         self._passwords = PasswordVerifier()
+        self._attempts: dict[_Attempt, asyncio.Task[bool]] = {}
 
     async def from_header(self, header: str, service: str, address: str) -> Actor:
         """The actor of an Authorization header; ANONYMOUS for an empty one.
@@ -74,24 +77,63 @@ class Identifier:
         return Actor(user.id, user.name, user.admin, Role(claims.role), claims.scopes)
 
     async def login(self, name: str, password: str, address: str) -> Actor:
-        """The actor with that name and password or access token."""
-        failures = [(limits.LOGINS_FROM_ADDRESS, address), (limits.LOGINS_AS_NAME, name.lower())]
-        if not await self._db.read(limits.within, failures):
-            raise Forbidden("too many failed logins; wait a minute")
-        try:
-            if password.startswith(TOKEN_PREFIX):
-                return await self.access_token(password, name)
-            return await self._password(name, password)
-        except Unauthorized:
-            await self._db.write(limits.count, failures)
-            raise
+        """The actor with that name and password or access token.
 
-    async def _password(self, name: str, password: str) -> Actor:
-        user = await self._db.read(users.by_name, name.lower())
-        good = await self._passwords.verify(user.password if user else "", password)
+        Raises Unauthorized, and Forbidden after too many attempts. An attempt counts before its
+        password is hashed, so a burst gets no further than a row; a right one is taken back.
+        """
+        name = name.lower()
+        if password.startswith(TOKEN_PREFIX):
+            try:
+                return await self.access_token(password, name)
+            except Unauthorized:
+                await self._count(name, address)
+                raise
+        user = await self._db.read(users.by_name, name)
+        stored = user.password if user else ""
+        good = await self._check(name, stored, password, address)
         if user is None or not good or user.disabled:
             raise Unauthorized(_WRONG)
         return Actor(user.id, user.name, user.admin)
+
+    async def _count(self, name: str, address: str) -> float:
+        now = time.time()
+        if not await self._db.write(limits.count, limits.logins(name, address), now):
+            raise Forbidden("too many failed logins; wait a minute")
+        return now
+
+    async def _check(self, name: str, stored: str, password: str, address: str) -> bool:
+        """Whether the password is right; the same attempts at the same time share one hash.
+
+        A client that starts thirty pulls at once logs in thirty times: that is one attempt.
+        """
+        mark = self._passwords.mark(stored, password)
+        if self._passwords.remembers(mark):
+            return True
+        key = (mark, name, address)
+        attempt = self._attempts.get(key)
+        if attempt is None:
+            # A task: whoever is first may hang up while others wait.
+            attempt = asyncio.create_task(self._attempt(name, stored, password, address))
+            self._attempts[key] = attempt
+            attempt.add_done_callback(lambda done: self._forget(key, done))
+            return await asyncio.shield(attempt)
+        good = await asyncio.shield(attempt)
+        if not good:
+            await self._count(name, address)
+        return good
+
+    async def _attempt(self, name: str, stored: str, password: str, address: str) -> bool:
+        counted = await self._count(name, address)
+        good = await self._passwords.verify(stored, password)
+        if good:
+            await self._db.write(limits.uncount, limits.logins(name, address), counted)
+        return good
+
+    def _forget(self, key: _Attempt, done: asyncio.Task[bool]) -> None:
+        del self._attempts[key]
+        if not done.cancelled():
+            done.exception()  # somebody was told, or nobody is left to be
 
     async def access_token(self, secret: str, name: str | None = None) -> Actor:
         """The actor with that access token, which must be of the user ``name`` if that is given.

@@ -51,7 +51,8 @@ async def login(request: web.Request) -> web.StreamResponse:
             name, form.get("password", ""), client_address(request)
         )
     except (Unauthorized, Forbidden) as error:
-        await _note(request, name[:60], "login failed")
+        if isinstance(error, Unauthorized):
+            await _note(request, name[:60], "login failed")
         return show(request, "login.html", status=401, next=target, error=str(error), name=name)
     assert actor.user is not None
     await _note(request, actor.name, "login")
@@ -111,10 +112,11 @@ async def sign_up(request: web.Request) -> web.StreamResponse:
         raise NotFound("sign-up is closed")
     form = form_of(request)
     name, email = form.get("name", "").strip().lower(), form.get("email", "").strip()[:200]
+    source = limits.source(client_address(request))
     try:
         users.check_name(name)
         check_strength(form.get("password", ""))
-        if not await hub.db.write(limits.count, [(limits.SIGN_UPS, client_address(request))]):
+        if not await hub.db.write(limits.count, [(limits.SIGN_UPS, source)]):
             raise Forbidden("too many new accounts from your address; come back in an hour")
         user = await hub.db.write(_create, name, hash_password(form["password"]), email)
     except WherryError as error:
