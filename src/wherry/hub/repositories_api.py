@@ -14,6 +14,7 @@ from aiohttp import web
 from sqlalchemy import Connection
 
 from wherry.errors import Forbidden, Unauthorized
+from wherry.hub import texts
 from wherry.hub.accounts.access import Actor, Role
 from wherry.hub.hub import hub_of
 from wherry.hub.records import images, repositories
@@ -56,11 +57,19 @@ async def _actor(request: web.Request) -> Actor:
     return await hub_of(request).identifier.from_header(header, SERVICE, client_address(request))
 
 
+async def _body(request: web.Request) -> Any:
+    """The JSON body. Raises ValueError, and InvalidParameter for texts that cannot be stored."""
+    try:
+        return texts.check_all(json.loads(await request.read()))
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
 async def _login(request: web.Request) -> web.Response:
     """Name and password (or access token) for a token that lives a day."""
     hub = hub_of(request)
     try:
-        body = await request.json()
+        body = await _body(request)
         name, password = str(body["username"]), str(body["password"])
         actor = await hub.identifier.login(name, password, client_address(request))
         secret = await hub.identifier.descend(
@@ -91,7 +100,7 @@ async def _create(request: web.Request) -> web.Response:
     """Makes an empty repository under an owner that the actor may push to."""
     hub = hub_of(request)
     try:
-        body = await request.json()
+        body = await _body(request)
         name = repository_name(f"{body['namespace']}/{body['name']}")
         private = bool(body.get("is_private", hub.config.private_by_default))
         description = str(body.get("description") or "")
@@ -225,7 +234,7 @@ async def _change(request: web.Request) -> web.Response:
     if role < Role.ADMIN:
         return _problem(403, "your role on this repository does not allow that")
     try:
-        body = json.loads(await request.read())
+        body = await _body(request)
         readme, description = body.get("full_description"), body.get("description")
     except (ValueError, AttributeError):
         return _problem(400, "the body is not a JSON object")

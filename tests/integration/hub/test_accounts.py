@@ -166,3 +166,24 @@ async def test_a_burst_of_guesses_at_two_processes(database: str, start_hub: Sta
 
         seen = await asyncio.gather(*(guess(number) for number in range(60)))
         assert (seen.count(401), seen.count(429)) == (20, 40)
+
+
+async def test_texts_that_cannot_be_stored(hub: RunningHub, visitor: Visitor) -> None:
+    """The same answers on both databases."""
+    session = visitor.session
+    for path in (
+        *("/search?q=%00", "/v1/search?q=a%00", "/v2/_catalog?last=%00", "/u/%00"),
+        *("/v2/ann/x/tags/list?last=%00", "/token?scope=%00", "/login?next=/%00"),
+    ):
+        async with session.get(path) as answer:
+            assert answer.status == 400, path
+    status, _ = await visitor.post("/login", name="ann", password=PASSWORD, next="/\r\nX: y")
+    assert status == 303
+    page = "/new/repository"
+    form = {"owner": "ann", "name": "app", "description": "a\0b"}
+    assert (await visitor.post(page, page, **form))[0] == 400
+    assert (await visitor.post(page, page, **{**form, "description": "ab"}))[0] == 303
+    body = '{"full_description": "\\ud800"}'
+    url = "/v2/repositories/ann/app/"
+    async with session.patch(url, data=body, headers=basic("ann", PASSWORD)) as answer:
+        assert answer.status == 400

@@ -20,6 +20,7 @@ from wherry.hub.accounts.tokens import TokenIssuer
 from wherry.hub.database import Database
 from wherry.hub.records import users
 from wherry.hub.records.users import AccessToken
+from wherry.hub.texts import is_storable
 
 TOKEN_PREFIX = "whub_"
 _WRONG = "incorrect username or password"
@@ -177,6 +178,6 @@ def _decode_basic(value: str) -> tuple[str, str]:
     except (binascii.Error, UnicodeDecodeError):
         raise Unauthorized("malformed basic credentials") from None
     name, colon, password = text.partition(":")
-    if not colon:
+    if not colon or not is_storable(text):
         raise Unauthorized("malformed basic credentials")
     return name, password

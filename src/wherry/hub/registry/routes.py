@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from wherry.errors import Forbidden, Unauthorized
+from wherry.errors import Forbidden, InvalidParameter, Unauthorized
 from wherry.hub.accounts.access import Actor
 from wherry.hub.hub import hub_of
 from wherry.hub.registry import blobs, listings, manifests, token, uploads
@@ -95,6 +95,8 @@ def _in_registry_form(handler: _Handler) -> _Handler:
             return await handler(request)
         except RegistryError as error:
             return _error(request, error)
+        except InvalidParameter as error:
+            return _error(request, RegistryError(400, "UNSUPPORTED", str(error)))
         except web.HTTPException:
             raise
         except (ConnectionError, TimeoutError):

@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from wherry.errors import Forbidden, Unauthorized
+from wherry.hub import texts
 from wherry.hub.accounts.access import ACTION_ROLES, Actor, Role
 from wherry.hub.hub import Hub, hub_of
 from wherry.hub.registry.authorize import challenge, look
@@ -42,7 +43,7 @@ async def post_token(request: web.Request) -> web.Response:
     """The same by form: grant types ``password`` and ``refresh_token``."""
     hub = hub_of(request)
     form = await request.post()
-    values = {key: str(value) for key, value in form.items()}
+    values = {key: texts.check(str(value)) for key, value in form.items()}
     kind = values.get("grant_type", "")
     refresh = values.get("refresh_token", "")
     if kind == "password":

@@ -9,7 +9,7 @@ from aiohttp import web
 from sqlalchemy import Connection
 
 from wherry.errors import Forbidden, InvalidParameter, NotFound, Unauthorized, WherryError
-from wherry.hub import events
+from wherry.hub import events, texts
 from wherry.hub.accounts import limits
 from wherry.hub.accounts.access import Role
 from wherry.hub.accounts.identify import hash_secret, new_secret
@@ -75,7 +75,7 @@ async def _open_session(
         hash_secret(secret),
         lifetime,
         client_address(request),
-        request.headers.get("User-Agent", ""),
+        texts.storable(request.headers.get("User-Agent", "")),
     )
     response.set_cookie(
         SESSION_COOKIE,
