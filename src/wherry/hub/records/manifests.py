@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, select, update
+from sqlalchemy import Connection, Select, and_, select, update
 
 from wherry.hub.database import upsert
 from wherry.hub.registry.manifest import ImageFacts, ParsedManifest
@@ -189,6 +189,44 @@ def tags_on(conn: Connection, repository: int, digest: str) -> list[str]:
         select(tags.c.name)
         .join(manifests, manifests.c.id == tags.c.manifest_id)
         .where(tags.c.repository_id == repository, manifests.c.digest == digest)
+        .order_by(tags.c.name)
+    )
+    return [row.name for row in rows]
+
+
+def tags_needing(conn: Connection, repository: int, digest: str) -> list[str]:
+    """The tags that name a manifest, or an index over it at any depth."""
+    itself = select(manifests.c.id).where(
+        manifests.c.repository_id == repository, manifests.c.digest == digest, _live
+    )
+    return _tags_above(conn, repository, itself)
+
+
+def tags_needing_blob(conn: Connection, repository: int, digest: str) -> list[str]:
+    """The tags of manifests that need a blob, and of indexes over those."""
+    users = select(manifest_blobs.c.manifest_id.label("id")).where(
+        manifest_blobs.c.repository_id == repository, manifest_blobs.c.digest == digest
+    )
+    return _tags_above(conn, repository, users)
+
+
+def _tags_above(conn: Connection, repository: int, start: Select[tuple[int]]) -> list[str]:
+    # A union drops what was found before: each manifest is climbed from once, loops end.
+    above = start.cte("above", recursive=True)
+    parents = (
+        select(manifest_children.c.manifest_id)
+        .join(
+            manifests,
+            (manifests.c.repository_id == manifest_children.c.repository_id)
+            & (manifests.c.digest == manifest_children.c.digest),
+        )
+        .join(above, above.c.id == manifests.c.id)
+        .where(manifest_children.c.repository_id == repository)
+    )
+    above = above.union(parents)
+    rows = conn.execute(
+        select(tags.c.name)
+        .where(tags.c.repository_id == repository, tags.c.manifest_id.in_(select(above.c.id)))
         .order_by(tags.c.name)
     )
     return [row.name for row in rows]
