@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from wherry import __version__
-from wherry.api import journal, pidfile
+from wherry.api import journal, loopwatch, pidfile
 from wherry.api.connections import limits_of_process
 from wherry.api.options import load, usage
 from wherry.api.origin import HostCheck
@@ -131,6 +131,9 @@ async def _run(
             gc.collect()
             gc.freeze()
             _give_back_memory()
+            engine.adopting.add_done_callback(lambda _: gc.freeze())
+            if (longest := loopwatch.limit()) is not None:
+                loopwatch.watch(longest)
             _notify("READY=1")
             log.info("Daemon has completed initialization")
             await stop.wait()

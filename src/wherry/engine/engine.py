@@ -59,11 +59,13 @@ class Result:
 class Engine:
     """Open one with `Engine.open` or `Engine.embedded`; all methods belong to its event loop."""
 
+    adopting: asyncio.Task[None]
+    """Takes over the containers of an earlier engine."""
+
     def __init__(self, services: Services, db: StateDB, lock: int) -> None:
         self._services = services
         self._db = db
         self._lock = lock
-        self.adopting: asyncio.Task[None] | None = None
         self.config = services.config
         self.events = services.events
         self.containers = Containers(services)
@@ -182,9 +184,8 @@ class Engine:
 
     async def _end_adoption(self, *, finish: bool) -> None:
         """Containers that are to end have to be taken over first; others can wait."""
-        if self.adopting is None:
-            return
         if not finish:
+            self._services.closing = True
             self.adopting.cancel()
         await asyncio.gather(self.adopting, return_exceptions=True)
 

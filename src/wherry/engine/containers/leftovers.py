@@ -98,6 +98,8 @@ def remove_of_unknown(services: Services, left: Leftovers) -> None:
     for path in left.folders:
         shutil.rmtree(path, ignore_errors=True)
     for name in left.roots:
+        if services.closing:
+            return
         try:
             services.layers.remove_root(name)
         except (WherryError, OSError, RecursionError) as error:
