@@ -58,8 +58,15 @@ class Api:
         except web.HTTPException as error:  # aiohttp's own: what was received is not valid HTTP
             response = message(error.text or error.reason, error.status)
         except Exception as error:
-            log.exception("%s %s failed", request.method, request.path_qs)
-            response = message(str(shortage(error) or INTERNAL), 500)
+            scarce = shortage(error)
+            log.error(
+                "%s %s failed: %s",
+                request.method,
+                request.path_qs,
+                scarce or INTERNAL,
+                exc_info=scarce is None,
+            )
+            response = message(str(scarce or INTERNAL), 500)
         if not response.prepared:
             response.headers.update(self._headers)
         elif request.writer.output_size and response.status >= 500:

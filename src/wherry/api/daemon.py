@@ -13,8 +13,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Coroutine, Sequence
+from typing import Any, NoReturn, TypeVar
 
 from wherry import __version__
 from wherry.api import journal, loopwatch, pidfile
@@ -29,6 +29,7 @@ from wherry.linux import probe, process, rlimits
 
 log = logging.getLogger("wherry.daemon")
 
+Opened = TypeVar("Opened")
 _M_ARENA_MAX = -8  # mallopt(3)
 _LAST_THREADS = 5.0  # seconds that threads have to end in
 
@@ -115,7 +116,9 @@ async def _run(
     await asyncio.sleep(0)
     if stop.is_set():
         return
-    engine = await Engine.open(config)
+    engine = await _opened(Engine.open(config), stop)
+    if engine is None:
+        _end_at_once(options)
     try:
         from wherry.api.app import Api
         from wherry.api.routes import ALL
@@ -145,6 +148,27 @@ async def _run(
             await server.shutdown(1)
     finally:
         await engine.close()
+
+
+async def _opened(opening: Coroutine[Any, Any, Opened], stop: asyncio.Event) -> Opened | None:
+    """What comes of ``opening``; None when it was given up because of ``stop``."""
+    task, stopping = asyncio.ensure_future(opening), asyncio.ensure_future(stop.wait())
+    await asyncio.wait((task, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not task.done():
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        return None
+    return await task
+
+
+def _end_at_once(options: dict[str, Any]) -> NoReturn:
+    """End without waiting for threads that still repair or sweep: they may end at any moment."""
+    log.info("Processing signal 'terminated' before the start was complete")
+    pidfile.remove(options["pidfile"])
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _reload(engine: Any, arguments: Sequence[str]) -> None:

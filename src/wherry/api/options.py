@@ -103,6 +103,8 @@ OPTIONS: tuple[Option, ...] = (
     _option("pidfile", "text", "PID file", short="p", default="/run/wherry.pid"),
     _option("raw-logs", "flag", "Log without colours, which Wherry does always", default=False),
     _option("registry-mirror", "list", "Mirrors of the default registry", "registry-mirrors"),
+    _option("reset", "flag", "Begin anew where the state store is lost: what nobody knows any more"
+            " is set aside", "", default=False),
     _option("seccomp-profile", "text", "Default seccomp profile, or unconfined"),
     _option("selinux-enabled", "flag", "Enable SELinux labels", default=False),
     _option("shutdown-timeout", "number", "Seconds that containers have to end, when they end with"
