@@ -46,6 +46,13 @@ class Unavailable(WherryError):
     """A part that is needed does not answer now; trying again later may help."""
 
 
+DISK_SPACE = {
+    _errno.ENOSPC: "no space left on device",
+    _errno.EDQUOT: "disk quota exceeded",
+}
+"""The words by which Docker's clients, and scripts around them, know a disk that is full."""
+
+
 class KernelError(WherryError):
     """A system call failed.
 
@@ -62,6 +69,8 @@ class KernelError(WherryError):
     def __str__(self) -> str:
         name = _errno.errorcode.get(self.errno, str(self.errno))
         where = f" {self.path}" if self.path else ""
+        if self.errno in DISK_SPACE:
+            return f"{self.step}{where}: {DISK_SPACE[self.errno]}"
         return f"{self.step}{where}: {os.strerror(self.errno)} ({name})"
 
 

@@ -27,7 +27,6 @@ class Island:
     name = "island"
     has_addresses = True
     owns_gateway = False
-    singleton = False
 
     def check(self, network):
         if not network.options.get("sea"):

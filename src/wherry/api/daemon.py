@@ -13,19 +13,23 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Coroutine, Sequence
+from typing import Any, NoReturn, TypeVar
 
 from wherry import __version__
 from wherry.api import journal, loopwatch, pidfile
+from wherry.api.connections import limits_of_process
 from wherry.api.options import load, usage
-from wherry.api.serve import Address, Listeners, TLSFiles, parse_address
+from wherry.api.origin import HostCheck
+from wherry.api.serve import Address, Listeners, parse_address
 from wherry.api.settings import engine_config
+from wherry.api.tls import TLSFiles
 from wherry.errors import InvalidParameter, KernelError, WherryError
-from wherry.linux import probe, rlimits
+from wherry.linux import probe, process, rlimits
 
 log = logging.getLogger("wherry.daemon")
 
+Opened = TypeVar("Opened")
 _M_ARENA_MAX = -8  # mallopt(3)
 _LAST_THREADS = 5.0  # seconds that threads have to end in
 
@@ -41,6 +45,7 @@ def main(arguments: Sequence[str]) -> int:
             print(f"Wherry version {__version__}")
             return 0
         addresses, tls = listening(options)
+        hosts = host_check(options["allowed-host"], addresses)
         config = engine_config(options)
     except WherryError as error:
         return _fail(str(error))
@@ -59,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
         _adjust_oom_score(options["oom-score-adjust"])
         pidfile.write(options["pidfile"])
         try:
-            asyncio.run(_run(arguments, options, config, addresses, tls))
+            asyncio.run(_run(arguments, options, config, addresses, tls, hosts))
             _join_threads()
         finally:
             pidfile.remove(options["pidfile"])
@@ -84,13 +89,24 @@ def listening(options: dict[str, Any]) -> tuple[list[Address], TLSFiles | None]:
     return [parse_address(text, tls=tls is not None) for text in hosts], tls
 
 
+def host_check(names: Sequence[str], addresses: Sequence[Address]) -> HostCheck:
+    """What requests over TCP may be addressed to: names given, and those listened at.
+
+    Raises InvalidParameter.
+    """
+    listened = [address.path for address in addresses if address.kind == "tcp" and address.path]
+    return HostCheck([*names, *(name for name in listened if ":" not in name)])
+
+
 async def _run(
     arguments: Sequence[str],
     options: dict[str, Any],
     config: Any,
     addresses: list[Address],
     tls: TLSFiles | None,
+    hosts: HostCheck,
 ) -> None:
+    process.heed_signals()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -100,13 +116,16 @@ async def _run(
     await asyncio.sleep(0)
     if stop.is_set():
         return
-    engine = await Engine.open(config)
+    engine = await _opened(Engine.open(config), stop)
+    if engine is None:
+        _end_at_once(options)
     try:
         from wherry.api.app import Api
         from wherry.api.routes import ALL
 
-        server = Api(engine, ALL, experimental=options["experimental"]).server()
-        listeners = Listeners(server)
+        api = Api(engine, ALL, experimental=options["experimental"], hosts=hosts)
+        server = api.server()
+        listeners = Listeners(server.connection, limits_of_process(len(addresses)))
         loop.add_signal_handler(signal.SIGHUP, _reload, engine, arguments)
         try:
             for address in addresses:
@@ -129,6 +148,27 @@ async def _run(
             await server.shutdown(1)
     finally:
         await engine.close()
+
+
+async def _opened(opening: Coroutine[Any, Any, Opened], stop: asyncio.Event) -> Opened | None:
+    """What comes of ``opening``; None when it was given up because of ``stop``."""
+    task, stopping = asyncio.ensure_future(opening), asyncio.ensure_future(stop.wait())
+    await asyncio.wait((task, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not task.done():
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        return None
+    return await task
+
+
+def _end_at_once(options: dict[str, Any]) -> NoReturn:
+    """End without waiting for threads that still repair or sweep: they may end at any moment."""
+    log.info("Processing signal 'terminated' before the start was complete")
+    pidfile.remove(options["pidfile"])
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _reload(engine: Any, arguments: Sequence[str]) -> None:

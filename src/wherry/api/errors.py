@@ -7,6 +7,7 @@ import os
 import sqlite3
 
 from wherry.errors import (
+    DISK_SPACE,
     Conflict,
     Forbidden,
     InvalidParameter,
@@ -44,7 +45,6 @@ _SCARCE = {
     errno.EDQUOT: "disk space",
 }
 _SCARCE_IN_STORE = {
-    sqlite3.SQLITE_FULL: errno.ENOSPC,
     sqlite3.SQLITE_CANTOPEN: errno.EMFILE,
     sqlite3.SQLITE_NOMEM: errno.ENOMEM,
 }
@@ -61,9 +61,10 @@ def shortage(error: BaseException) -> WherryError | None:
         number = _SCARCE_IN_STORE.get(getattr(error, "sqlite_errorcode", 0))
     elif isinstance(error, RuntimeError) and str(error) == "can't start new thread":
         number = errno.EAGAIN
-    if number not in _SCARCE:
+    if number is None or number not in _SCARCE:
         return None
-    return WherryError(f"the engine has run out of {_SCARCE[number]}: {os.strerror(number)}")
+    why = DISK_SPACE.get(number) or os.strerror(number)
+    return WherryError(f"the engine has run out of {_SCARCE[number]}: {why}")
 
 
 def status_of(error: WherryError) -> int:

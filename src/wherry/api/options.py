@@ -38,6 +38,8 @@ def _option(
 
 OPTIONS: tuple[Option, ...] = (
     _option("add-runtime", "objects", "Register an additional OCI runtime: NAME=PATH", "runtimes"),
+    _option("allowed-host", "list", "Names that requests over TCP without TLS may be addressed to,"
+            " besides addresses, localhost and the host's own", "allowed-hosts"),
     _option("bip", "text", "Address and network of the default bridge (CIDR)"),
     _option("bip6", "text", "IPv6 address and network of the default bridge (CIDR)"),
     _option("bridge", "text", 'Existing bridge for containers; "none" disables', short="b"),
@@ -101,6 +103,8 @@ OPTIONS: tuple[Option, ...] = (
     _option("pidfile", "text", "PID file", short="p", default="/run/wherry.pid"),
     _option("raw-logs", "flag", "Log without colours, which Wherry does always", default=False),
     _option("registry-mirror", "list", "Mirrors of the default registry", "registry-mirrors"),
+    _option("reset", "flag", "Begin anew where the state store is lost: what nobody knows any more"
+            " is set aside", "", default=False),
     _option("seccomp-profile", "text", "Default seccomp profile, or unconfined"),
     _option("selinux-enabled", "flag", "Enable SELinux labels", default=False),
     _option("shutdown-timeout", "number", "Seconds that containers have to end, when they end with"

@@ -70,6 +70,7 @@ def failure(error: Exception) -> dict[str, Any]:
         if (status := status_of(error)) in (401, 403):
             detail["code"] = status
         return {"errorDetail": detail, "error": text}
-    log.error("a request with progress failed", exc_info=error)
-    text = str(shortage(error) or INTERNAL)
+    scarce = shortage(error)
+    text = str(scarce or INTERNAL)
+    log.error("a request with progress failed: %s", text, exc_info=None if scarce else error)
     return {"errorDetail": {"message": text}, "error": text}

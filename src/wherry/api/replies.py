@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -109,6 +110,21 @@ class Stream:
     async def write_json(self, data: Any, end: bytes = b"\n") -> None:
         """Send one JSON object."""
         await self._response.write(encode(data) + end)
+
+    @classmethod
+    async def send(
+        cls,
+        call: Call,
+        content_type: str,
+        chunks: AsyncGenerator[bytes, None],
+        headers: Mapping[str, str] | None = None,
+    ) -> web.StreamResponse:
+        """A whole answer from ``chunks``, which are closed whether or not the client stays."""
+        async with contextlib.aclosing(chunks):
+            stream = await cls.open(call, content_type, headers=headers)
+            async for chunk in chunks:
+                await stream.write(chunk)
+            return await stream.close()
 
     async def close(self) -> web.StreamResponse:
         """Send the end; the result is what a handler returns."""

@@ -52,6 +52,7 @@ def engine_config(options: Mapping[str, Any]) -> EngineConfig:
         init=options["init"],
         init_path=_program(options["init-path"], "init-path"),
         live_restore=options["live-restore"],
+        reset=options["reset"],
         shutdown_timeout=options["shutdown-timeout"],
         features=features(options["feature"]),
         no_new_privileges=options["no-new-privileges"],

@@ -38,20 +38,6 @@ class Stream:
         except ConnectionResetError:
             return b""
 
-    def read_exactly(self, count: int) -> bytes:
-        """``count`` bytes, or fewer when the stream ends before."""
-        if len(self._ahead) >= count:
-            data, self._ahead = self._ahead[:count], self._ahead[count:]
-            return data
-        parts = []
-        while count:
-            part = self.read_some(count)
-            if not part:
-                break
-            parts.append(part)
-            count -= len(part)
-        return b"".join(parts)
-
     def read_line(self) -> bytes:
         """One line without its line end; raises ConnectionLost at the end of the stream."""
         while b"\n" not in self._ahead:

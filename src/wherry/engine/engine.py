@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import shutil
 import tempfile
@@ -12,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from wherry.engine import dataroot
 from wherry.engine.audit import Audit
 from wherry.engine.builds import Builds
 from wherry.engine.config.limits import HostFacts, parse_number_set
@@ -33,7 +33,7 @@ from wherry.engine.spec.apparmor import policy
 from wherry.engine.spec.runtimespec import environment
 from wherry.engine.system import System
 from wherry.engine.volumes import EngineVolumes
-from wherry.errors import Conflict, Forbidden, KernelError, WherryError
+from wherry.errors import Forbidden, KernelError, WherryError
 from wherry.images.store import ImageStore
 from wherry.instance import Instance
 from wherry.linux import apparmor, capabilities, cgroups, probe
@@ -91,17 +91,18 @@ class Engine:
         """Own a data root. Containers that run are taken over, and what a crash left is cleaned up,
         behind: who asks for a container waits for that one, and `adopting` is done after the last.
 
-        Raises Forbidden without root, Conflict when another engine owns the data root,
-        KernelError for what the host refuses.
+        Raises Forbidden without root, Conflict when another engine owns the data root or its state
+        store is lost, KernelError for what the host refuses.
         """
         config = config or EngineConfig()
         if os.geteuid() != 0:
             raise Forbidden("an engine needs root to make containers: run it as root")
-        _make_directories(config)
-        lock = _own(config.data_root)
+        dataroot.make_directories(config)
+        lock = dataroot.own(config.data_root)
         async with contextlib.AsyncExitStack() as undo:
             undo.callback(os.close, lock)
-            db = StateDB(os.path.join(config.data_root, "state.db"))
+            await asyncio.to_thread(dataroot.check_memory, config.data_root, reset=config.reset)
+            db = await asyncio.to_thread(StateDB, os.path.join(config.data_root, dataroot.STORE))
             undo.callback(db.close)
             services = await _services(config, db, undo)
             recalled = await recall(services)
@@ -207,31 +208,6 @@ def _registry_options(config: EngineConfig) -> RegistryOptions:
         insecure=tuple(config.insecure_registries),
         default_registry=config.default_registry or DOCKER_REGISTRY,
     )
-
-
-def _make_directories(config: EngineConfig) -> None:
-    for path, mode in (
-        (config.data_root, 0o710),
-        (os.path.join(config.data_root, "containers"), 0o710),
-        (config.exec_root, 0o711),
-        (os.path.join(config.exec_root, "shims"), 0o700),
-    ):
-        try:
-            os.makedirs(path, exist_ok=True)
-            os.chmod(path, mode)
-        except OSError as error:
-            raise KernelError("make folder", path, error.errno or 0) from error
-
-
-def _own(data_root: str) -> int:
-    """Lock the data root; the lock ends with this process."""
-    lock = os.open(os.path.join(data_root, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise Conflict(f"open data root {data_root}: another engine owns it") from None
-    return lock
 
 
 async def _services(config: EngineConfig, db: StateDB, undo: contextlib.AsyncExitStack) -> Services:

@@ -20,7 +20,7 @@ from wherry.engine.registries import Registries
 from wherry.errors import InvalidParameter, NotFound
 from wherry.images import hello, import_, listing, load, reference, save, views
 from wherry.images import remove as removal
-from wherry.images.manifest import parse_platform
+from wherry.images.platforms import parse_platform
 from wherry.images.reference import Reference
 from wherry.images.store import Image
 

@@ -22,7 +22,9 @@ class EngineConfig:
     ``unconfined`` or "" for the built-in one. ``stop_containers_on_close`` kills and removes all
     containers when the engine closes, for engines that leave nothing behind. Without
     ``live_restore`` containers are stopped when the engine closes, within ``shutdown_timeout``
-    seconds (-1: as long as it takes). ``init_path`` is an init instead of the built-in one.
+    seconds (-1: as long as it takes). ``init_path`` is an init instead of the built-in one. With
+    ``reset`` an engine whose state store is lost sets aside what lies in its data root, and begins
+    anew.
     """
 
     data_root: str = DEFAULT_DATA_ROOT
@@ -39,6 +41,7 @@ class EngineConfig:
     log_options: Mapping[str, str] = field(default_factory=dict)
     init: bool = False
     init_path: str = ""
+    reset: bool = False
     live_restore: bool = True
     shutdown_timeout: int = 15
     features: Mapping[str, bool] = field(default_factory=dict)

@@ -18,7 +18,7 @@ from wherry.errors import InvalidParameter, NotFound
 from wherry.images import config as configs
 from wherry.images import reference as references
 from wherry.images.config import ImageConfig
-from wherry.images.manifest import Platform
+from wherry.images.platforms import Platform
 from wherry.images.reference import Reference
 from wherry.storage.blobs import BlobStore
 from wherry.storage.layers import Layer, LayerStore

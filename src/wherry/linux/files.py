@@ -27,3 +27,17 @@ def sync_directory(path: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+_KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE
+
+
+def allocate(descriptor: int, size: int, *, keep_size: bool) -> None:
+    """Give a file blocks for its first ``size`` bytes; ``keep_size``: also beyond its end.
+
+    Raises OSError, EOPNOTSUPP where the file system cannot (fallocate(2)).
+    """
+    mode = _KEEP_SIZE if keep_size else 0
+    if _libc.fallocate64(descriptor, mode, ctypes.c_int64(0), ctypes.c_int64(size)) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))

@@ -23,7 +23,6 @@ from ipaddress import (
     IPv6Address,
     IPv6Interface,
     IPv6Network,
-    ip_address,
     ip_network,
 )
 from typing import TypeAlias
@@ -282,14 +281,6 @@ def add_address(index: int, interface: Interface, name: str) -> Request:
     )
 
 
-def delete_address(index: int, interface: Interface, name: str) -> Request:
-    """Take an address from an interface."""
-    family = socket.AF_INET if interface.version == 4 else socket.AF_INET6
-    body = _ADDRESS.pack(family, interface.network.prefixlen, 0, 0, index)
-    body += _attribute(_IFA_LOCAL, interface.ip.packed)
-    return Request(_RTM_DELADDR, 0, body, f"delete address {interface} from", name, missing_ok=True)
-
-
 def _route(version: int, index: int, gateway: Address | None) -> bytes:
     family = socket.AF_INET if version == 4 else socket.AF_INET6
     scope = _SCOPE_UNIVERSE if gateway or version == 6 else _SCOPE_LINK
@@ -306,12 +297,6 @@ def add_default_route(version: int, index: int, gateway: Address | None, name: s
     body = _route(version, index, gateway)
     flags = _NLM_F_CREATE | _NLM_F_REPLACE
     return Request(_RTM_NEWROUTE, flags, body, f"set default route via {gateway or name} on", name)
-
-
-def delete_default_route(version: int, index: int, gateway: Address | None, name: str) -> Request:
-    """Remove a default route."""
-    body = _route(version, index, gateway)
-    return Request(_RTM_DELROUTE, 0, body, "delete default route of", name, missing_ok=True)
 
 
 class RouteSocket:
@@ -441,21 +426,6 @@ class RouteSocket:
                 continue
             if own is None or _number(values.get(_RTA_OIF)) != own.index:
                 found.append(ip_network((values[_RTA_DST], length), strict=False))
-        return found
-
-    def default_interfaces(self) -> list[tuple[int, str, str]]:
-        """Default routes: (IP version, interface name, gateway or "")."""
-        names = {link.index: link.name for link in self.links()}
-        found = []
-        for payload in self._dump(_RTM_GETROUTE, _ROUTE.pack(*[0] * 9)):
-            family, length, _, _, table, *_ = _ROUTE.unpack_from(payload)
-            values = dict(_attributes(payload[_ROUTE.size :]))
-            if table != _RT_TABLE_MAIN or length or _RTA_OIF not in values:
-                continue
-            index = struct.unpack("=I", values[_RTA_OIF])[0]
-            gateway = str(ip_address(values[_RTA_GATEWAY])) if _RTA_GATEWAY in values else ""
-            version = 4 if family == socket.AF_INET else 6
-            found.append((version, names.get(index, ""), gateway))
         return found
 
 

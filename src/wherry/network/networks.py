@@ -369,12 +369,9 @@ class Networks:
                     f"error while removing network: network {network.name} has active endpoints"
                     f" ({self._describe(active)})"
                 )
-            users = [
-                other.name
-                for other in self._records.networks()
-                if other.config_from == network.name
-            ]
-            if network.config_only and users:
+            if network.config_only and any(
+                other.config_from == network.name for other in self._records.networks()
+            ):
                 raise Forbidden(
                     "error while removing network: configuration network"
                     f' "{network.name}" is in use'

@@ -245,10 +245,6 @@ class Records:
                 ],
             )
 
-    def delete_ports(self, container: str) -> None:
-        with self.db.transaction() as db:
-            db.execute("DELETE FROM network_ports WHERE container = ?", (container,))
-
     def release(self, container: str, network: str | None = None) -> None:
         """Give back a container's endpoints, addresses and ports, of one network or all.
 

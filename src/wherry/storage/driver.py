@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Literal
 
-from wherry.errors import InvalidParameter, KernelError
+from wherry.errors import InvalidParameter
 from wherry.linux.root import Root
 from wherry.storage.archive.writer import tar_tree
 
@@ -160,52 +160,3 @@ def choose_driver(directory: str, name: str | None) -> type[StorageDriver]:
             return driver
         reasons.append(f"{candidate}: {why}")
     raise InvalidParameter(f"no storage driver works in {directory}: " + "; ".join(reasons))
-
-
-def disk_usage(directory: str) -> int:
-    """Sizes of all files and symbolic links below ``directory``; hard links count once."""
-    total = 0
-    seen: set[tuple[int, int]] = set()
-    pending = [directory]
-    while pending:
-        try:
-            with os.scandir(pending.pop()) as entries:
-                for entry in entries:
-                    found = entry.stat(follow_symlinks=False)
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append(entry.path)
-                    else:
-                        if found.st_nlink > 1:
-                            key = (found.st_dev, found.st_ino)
-                            if key in seen:
-                                continue
-                            seen.add(key)
-                        total += found.st_size
-        except FileNotFoundError:
-            continue
-    return total
-
-
-def remove_tree(path: str) -> None:
-    """Remove a directory with all below it; nothing happens when it is not there."""
-    try:
-        names = list(os.scandir(path))
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise KernelError("remove", path, error.errno or 5) from error
-    for entry in names:
-        if entry.is_dir(follow_symlinks=False):
-            remove_tree(entry.path)
-        else:
-            _forgiving(os.unlink, entry.path)
-    _forgiving(os.rmdir, path)
-
-
-def _forgiving(action: Callable[[str], None], path: str) -> None:
-    try:
-        action(path)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise KernelError("remove", path, error.errno or 5) from error

@@ -1,13 +1,16 @@
 """A damaged state store is made whole again from what can be read of it and from its copy.
 
-Decided first: `examine` says what is wrong. Then `restore` puts the damaged files aside, reads
-every table as far as it goes, from both ends, fills up from the copy what a damaged page took, and
-says how many rows came from where. SQLite itself already drops transactions of a torn WAL
+Decided first: `examine` says what is wrong. Then `restore` reads every table as far as it goes,
+from both ends, fills up from the copy what a damaged page took, puts the result in the place of
+the damaged files, which stay beside it, and says how many rows came from where. It may be killed
+at any moment: until the last step the damaged files are where they were. SQLite itself already
+drops transactions of a torn WAL
 (https://sqlite.org/fileformat2.html#walformat).
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -70,7 +73,8 @@ def make_copy(path: str) -> None:
 def examine(path: str) -> str:
     """What is wrong with the store at ``path``, "" when nothing is.
 
-    A store that is empty or lacks tables is damaged when there is a copy that has them.
+    A store that is empty or lacks tables is damaged when there is a copy that has them. Raises
+    sqlite3.Error when it cannot be looked at now: the disk is full, another program has locked it.
     """
     expected = _table_names(path + COPY)
     if not os.path.exists(path):
@@ -86,17 +90,58 @@ def examine(path: str) -> str:
                 for _ in db.execute(f'SELECT * FROM "{table.name}"'):
                     pass
     except sqlite3.DatabaseError as error:
+        if not _is_damage(error):
+            raise
         return str(error)
     missing = expected - {table.name for table in tables}
     return f"missing: {', '.join(sorted(missing))}" if missing else ""
 
 
+_BY_THE_DISK = {
+    sqlite3.SQLITE_FULL: errno.ENOSPC,
+    sqlite3.SQLITE_READONLY: errno.EROFS,
+    sqlite3.SQLITE_IOERR: errno.EIO,
+}
+_OF_THE_MOMENT = frozenset({
+    *_BY_THE_DISK, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PERM,
+})  # fmt: skip
+"""Failures that say nothing of what a store holds (https://sqlite.org/rescode.html)…"""
+_OF_THE_CONTENT = frozenset({
+    sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS,
+    sqlite3.SQLITE_IOERR_DATA,
+})  # fmt: skip
+"""… and those of them that do."""
+
+
+def disk_trouble(error: sqlite3.Error) -> int | None:
+    """The errno of a failure that comes from a full, read-only or broken disk."""
+    return _BY_THE_DISK.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF not in _OF_THE_MOMENT or code in _OF_THE_CONTENT
+
+
+def is_lost(path: str) -> bool:
+    """Whether neither the store at ``path`` nor its copy tells anything."""
+    for source in (path, path + COPY):
+        try:
+            with _opened(source) as db:
+                if _tables(db):
+                    return False
+        except sqlite3.DatabaseError as error:
+            if not _is_damage(error):
+                return False
+    return True
+
+
 def restore(path: str, reason: str) -> Repair:
     """Put the damaged store aside and a repaired one in its place."""
-    aside = _put_aside(path)
     tables: dict[str, Table] = {}
     statements: list[str] = []
-    for source in (aside, path + COPY):
+    for source in (path, path + COPY):
         found, others = _schema(source)
         if len(found) > len(tables):
             tables, statements = found, others
@@ -108,7 +153,7 @@ def restore(path: str, reason: str) -> Repair:
         db.execute("BEGIN")
         for table in tables.values():
             db.execute(table.sql)
-            saved, kept = _read(aside, table), Reading((), True)
+            saved, kept = _read(path, table), Reading((), True)
             rows: dict[tuple[object, ...], tuple[object, ...]] = {}
             if not saved.whole:
                 kept = _read(path + COPY, table)
@@ -130,6 +175,7 @@ def restore(path: str, reason: str) -> Repair:
         _drop_dangling(db)
         db.execute("COMMIT")
     _sync(fresh)
+    aside = _put_aside(path)
     os.rename(fresh, path)
     _sync(os.path.dirname(path) or ".")
     return Repair(reason, aside, tuple(told))
@@ -146,9 +192,10 @@ def _put_aside(path: str) -> str:
     aside = f"{path}{_ASIDE}-{number}"
     for companion in _COMPANIONS:
         with suppress(FileNotFoundError):
-            os.rename(path + companion, aside + companion)
-    with suppress(FileNotFoundError):
-        os.unlink(f"{path}-shm")
+            os.link(path + companion, aside + companion)
+    for companion in ("-wal", "-shm"):  # which would be taken for the repaired store's
+        with suppress(FileNotFoundError):
+            os.unlink(path + companion)
     return aside
 
 

@@ -14,8 +14,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from wherry.errors import Conflict
+from wherry.errors import Conflict, KernelError, Unavailable
 from wherry.storage import salvage
+from wherry.storage.reserve import Reserve
 
 log = logging.getLogger(__name__)
 
@@ -30,20 +31,25 @@ class StateDB:
         """
         self._path = path
         self.repair: salvage.Repair | None = None
-        if path != ":memory:" and (damage := salvage.examine(path)):
-            self.repair = salvage.restore(path, damage)
-            log.error("%s", self.repair)
+        self._reserve = Reserve(path) if path != ":memory:" else None
         self._lock = threading.RLock()
         self._copying = threading.Lock()
         self._depth = 0
-        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._connection.row_factory = sqlite3.Row
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-            self._connection.execute(f"PRAGMA {pragma}")
-        self._connection.execute(
-            "CREATE TABLE IF NOT EXISTS schema_version"
-            " (room TEXT PRIMARY KEY, version INTEGER NOT NULL)"
-        )
+        if self._reserve is not None:
+            self._reserve.before_opening()
+        with self._telling("open"):
+            if path != ":memory:" and (damage := salvage.examine(path)):
+                self.repair = salvage.restore(path, damage)
+                log.error("%s", self.repair)
+            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._connection.row_factory = sqlite3.Row
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+                self._connection.execute(f"PRAGMA {pragma}")
+            self._connection.execute(
+                "CREATE TABLE IF NOT EXISTS schema_version"
+                " (room TEXT PRIMARY KEY, version INTEGER NOT NULL)"
+            )
+        self.renew_reserve()
 
     def migrate(self, room: str, migrations: Sequence[str]) -> None:
         """Bring the tables of ``room`` up to date.
@@ -71,6 +77,8 @@ class StateDB:
 
         A ``volatile`` change survives the death of the process but may be lost, whole, in a power
         cut: right for what describes running processes, and no disk is waited for.
+
+        Raises KernelError when the disk is full, read-only or broken; nothing is changed then.
         """
         with self._lock:
             if self._depth:
@@ -80,18 +88,36 @@ class StateDB:
                 with self._waiting_for_no_disk(), self.transaction() as db:
                     yield db
                 return
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._depth += 1
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                # A full disk ends the transaction in some cases and leaves it open in others.
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+            if self._reserve is not None:
+                self._reserve.secure()
+            with self._telling("write"):
+                self._connection.execute("BEGIN IMMEDIATE")
+                self._depth += 1
+                try:
+                    yield self._connection
+                    self._connection.execute("COMMIT")
+                except BaseException:
+                    # A full disk ends the transaction in some cases and leaves it open in others.
+                    if self._connection.in_transaction:
+                        self._connection.execute("ROLLBACK")
+                    raise
+                finally:
+                    self._depth -= 1
+
+    @contextmanager
+    def _telling(self, attempted: str) -> Iterator[None]:
+        """Say of what the disk refuses what was attempted on which file, and why."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_BUSY:
+                raise Unavailable(
+                    f"{attempted} {self._path}: another program has locked it"
+                ) from error
+            number = salvage.disk_trouble(error)
+            if number is None:
                 raise
-            finally:
-                self._depth -= 1
+            raise KernelError(attempted, self._path, number) from error
 
     @contextmanager
     def _waiting_for_no_disk(self) -> Iterator[None]:
@@ -116,6 +142,11 @@ class StateDB:
     def changes(self) -> int:
         """How many rows this connection has changed: grows with every change."""
         return self._connection.total_changes
+
+    def renew_reserve(self) -> None:
+        """Keep room again for changes on a full disk, when there is plenty; see `Reserve`."""
+        if self._reserve is not None:
+            self._reserve.renew()
 
     def copy(self) -> None:
         """Bring the copy up to date from which a damaged store is repaired; raises OSError."""

@@ -1,17 +1,8 @@
 import errno
-import sqlite3
 
 import pytest
 
 from wherry.api.errors import shortage
-
-
-def full_store() -> sqlite3.OperationalError:
-    db = sqlite3.connect(":memory:")
-    db.execute("PRAGMA max_page_count=1")
-    with pytest.raises(sqlite3.OperationalError) as caught:
-        db.execute("CREATE TABLE t (x)")
-    return caught.value
 
 
 @pytest.mark.parametrize(
@@ -22,8 +13,8 @@ def full_store() -> sqlite3.OperationalError:
         (BlockingIOError(errno.EAGAIN, ""), "threads: Resource temporarily unavailable"),
         (RuntimeError("can't start new thread"), "threads: Resource temporarily unavailable"),
         (MemoryError(), "memory: Cannot allocate memory"),
-        (OSError(errno.ENOSPC, ""), "disk space: No space left on device"),
-        (full_store(), "disk space: No space left on device"),
+        (OSError(errno.ENOSPC, ""), "disk space: no space left on device"),
+        (OSError(errno.EDQUOT, ""), "disk space: disk quota exceeded"),
     ],
 )
 def test_a_shortage_is_named(error: Exception, told: str) -> None:

@@ -15,8 +15,8 @@ from wherry.engine.containers import aftermath
 from wherry.engine.containers.files import absolute, file_mode, shown_name
 from wherry.engine.containers.health import Health, Result, command
 from wherry.engine.containers.state import TRANSITIONS, State, Status, human_duration
-from wherry.engine.timestamps import SECOND
 from wherry.errors import Conflict, InvalidParameter, NotFound
+from wherry.timestamps import SECOND
 
 STATUSES = get_args(Status)
 

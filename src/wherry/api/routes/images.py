@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 from aiohttp import web
 
 from wherry.api import adapt
@@ -132,13 +130,8 @@ async def save_many(call: Call) -> web.StreamResponse:
 
 
 async def _save(call: Call, names: list[str]) -> web.StreamResponse:
-    archive: AsyncIterator[bytes] = await call.engine.images.save(
-        names, platform=call.optional("platform")
-    )
-    stream = await Stream.open(call, "application/x-tar")
-    async for chunk in archive:
-        await stream.write(chunk)
-    return await stream.close()
+    archive = await call.engine.images.save(names, platform=call.optional("platform"))
+    return await Stream.send(call, "application/x-tar", archive)
 
 
 async def load(call: Call) -> web.StreamResponse:

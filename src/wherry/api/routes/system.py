@@ -9,8 +9,8 @@ from wherry.api.call import Call
 from wherry.api.replies import Stream, reply, reply_long
 from wherry.api.router import Route
 from wherry.engine.events import FILTERS
-from wherry.engine.timestamps import parse_unix
 from wherry.errors import InvalidParameter
+from wherry.timestamps import parse_unix
 
 _PING_HEADERS = {
     "Builder-Version": "2",

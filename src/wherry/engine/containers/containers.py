@@ -31,6 +31,7 @@ from wherry.engine.containers.container import Container
 from wherry.engine.containers.liveness import needs_running
 from wherry.engine.containers.services import Services
 from wherry.engine.filters import Filters
+from wherry.engine.logfiles import LogRecord
 from wherry.errors import (
     Conflict,
     InvalidParameter,
@@ -296,7 +297,7 @@ class Containers:
 
     async def logs(
         self, reference: str, options: logs.LogOptions
-    ) -> tuple[bool, AsyncIterator[builtins.list[logs.LogRecord]]]:
+    ) -> tuple[bool, AsyncIterator[builtins.list[LogRecord]]]:
         """Whether it has a terminal, and what it wrote in batches."""
         container = await self._find(reference)
         path = self._services.log_path(container.record)

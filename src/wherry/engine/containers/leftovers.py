@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from wherry.engine.containers.services import Services, log
 from wherry.errors import KernelError, WherryError
-from wherry.linux import mounts
-from wherry.linux.cgroups import Cgroup, discover
+from wherry.linux import cgroups, mounts
+from wherry.linux.cgroups import Cgroup
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +70,12 @@ def _names(folder: str) -> list[str]:
 
 
 def _cgroups(services: Services, spared: Collection[str]) -> set[str]:
-    parent = (services.config.cgroup_parent or services.instance.cgroup_parent).strip("/")
+    parent = cgroups.clean(services.config.cgroup_parent or services.instance.cgroup_parent)
     return {
-        f"/{parent}/{name}"
-        for point in discover().hierarchies()
-        for name in _names(f"{point}/{parent}")
-        if len(name) == 64 and name not in spared and os.path.isdir(f"{point}/{parent}/{name}")
+        cgroups.below(parent, name)
+        for point in cgroups.discover().hierarchies()
+        for name in _names(point + parent)
+        if len(name) == 64 and name not in spared and os.path.isdir(f"{point}{parent}/{name}")
     }
 
 

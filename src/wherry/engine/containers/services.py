@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Coroutine, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from wherry.engine.config.limits import HostFacts
@@ -22,6 +22,7 @@ from wherry.engine.ids import find as find_id
 from wherry.engine.options import EngineConfig
 from wherry.images.store import ImageStore
 from wherry.instance import Instance
+from wherry.linux import cgroups
 from wherry.network.networks import Networks
 from wherry.runtime.client import Launcher
 from wherry.storage.layers import LayerStore
@@ -168,8 +169,12 @@ class Services:
 
     def cgroup(self, record: Record) -> str:
         """The container's cgroup, relative to each hierarchy."""
-        parent = record.host.cgroup_parent or self.config.cgroup_parent
-        return f"{'/' + parent.strip('/') if parent else self.instance.cgroup_parent}/{record.id}"
+        return self.cgroup_below(record.host.cgroup_parent, record.id)
+
+    def cgroup_below(self, parent: str, name: str) -> str:
+        """The cgroup ``name`` below the ``parent`` asked for ("": below the engine's own)."""
+        chosen = parent or self.config.cgroup_parent or self.instance.cgroup_parent
+        return cgroups.below(chosen, name)
 
     def log_path(self, record: Record) -> str:
         """The container's log file, "" for drivers that write none."""
@@ -185,8 +190,3 @@ async def _logged(work: Coroutine[Any, Any, None], what: str) -> None:
         raise
     except Exception:
         log.exception("%s failed", what)
-
-
-def without_pid(state: State) -> State:
-    """A state of a container that has no process."""
-    return replace(state, pid=0)

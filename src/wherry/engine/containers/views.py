@@ -10,7 +10,7 @@ from wherry.engine.containers import links
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.services import Services
 from wherry.engine.spec.runtimespec import apparmor_profile
-from wherry.engine.timestamps import SECOND, rfc3339
+from wherry.timestamps import SECOND, rfc3339
 
 DRIVER_NAMES = {"overlay": "overlay2"}
 """What Docker calls drivers that are the same thing."""

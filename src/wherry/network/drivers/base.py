@@ -21,8 +21,6 @@ class NetworkDriver(Protocol):
     has_addresses: bool
     #: The gateway address belongs to the host (a bridge), not to a router outside.
     owns_gateway: bool
-    #: Names of containers resolve, ports may be published, and so on: more than one may exist.
-    singleton: bool
 
     def check(self, network: Network) -> Network:
         """The network with the driver's defaults filled in; raises InvalidParameter."""

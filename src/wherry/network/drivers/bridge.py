@@ -111,7 +111,6 @@ class BridgeDriver:
     name = "bridge"
     has_addresses = True
     owns_gateway = True
-    singleton = False
 
     def check(self, network: Network) -> Network:
         options = network.options

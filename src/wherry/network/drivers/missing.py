@@ -13,7 +13,6 @@ class MissingDriver:
 
     has_addresses = True
     owns_gateway = False
-    singleton = False
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -13,7 +13,6 @@ class NullDriver:
 
     has_addresses = False
     owns_gateway = False
-    singleton = True
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -24,7 +24,6 @@ class ParentDriver(ABC):
     name = ""
     has_addresses = True
     owns_gateway = False
-    singleton = False
 
     def check(self, network: Network) -> Network:
         parent = network.options.get(PARENT, "")
