@@ -34,15 +34,12 @@ async def stat(call: Call) -> web.StreamResponse:
 
 async def get(call: Call) -> web.StreamResponse:
     """A path in a container as an archive."""
-    found, archive = await call.engine.containers.archive_get(call.name, _path(call))
-    stream = await Stream.open(
-        call,
-        "application/x-tar",
-        headers={_STAT_HEADER: base64.b64encode(encode(found)).decode()},
-    )
-    async for chunk in archive:
-        await stream.write(chunk)
-    return await stream.close()
+    async with call.engine.containers.archive_get(call.name, _path(call)) as (found, archive):
+        headers = {_STAT_HEADER: base64.b64encode(encode(found)).decode()}
+        stream = await Stream.open(call, "application/x-tar", headers=headers)
+        async for chunk in archive:
+            await stream.write(chunk)
+        return await stream.close()
 
 
 async def put(call: Call) -> web.StreamResponse:
@@ -59,11 +56,11 @@ async def put(call: Call) -> web.StreamResponse:
 
 async def export(call: Call) -> web.StreamResponse:
     """The container's whole root file system as an archive."""
-    archive = await call.engine.containers.export(call.name)
-    stream = await Stream.open(call, "application/octet-stream")
-    async for chunk in archive:
-        await stream.write(chunk)
-    return await stream.close()
+    async with call.engine.containers.export(call.name) as archive:
+        stream = await Stream.open(call, "application/octet-stream")
+        async for chunk in archive:
+            await stream.write(chunk)
+        return await stream.close()
 
 
 async def commit(call: Call) -> web.StreamResponse:

@@ -7,6 +7,7 @@ import builtins
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -172,9 +173,9 @@ class Containers:
         """What differs from the image."""
         return await snapshot.changes(self._services, self._find(reference))
 
-    async def export(self, reference: str) -> AsyncIterator[bytes]:
-        """The whole root file system as an archive in pieces."""
-        return await snapshot.export(self._services, self._find(reference))
+    def export(self, reference: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """The whole root file system as an archive in pieces, to be read inside of the context."""
+        return snapshot.export(self._services, self._find(reference))
 
     async def commit(
         self,
@@ -205,9 +206,11 @@ class Containers:
         """What a path in it is; raises NotFound."""
         return await files.archive_stat(self._services, reference, path)
 
-    async def archive_get(self, reference: str, path: str) -> tuple[View, AsyncIterator[bytes]]:
-        """What a path in it is, and the path as an archive in pieces."""
-        return await files.archive_get(self._services, reference, path)
+    def archive_get(
+        self, reference: str, path: str
+    ) -> AbstractAsyncContextManager[tuple[View, AsyncIterator[bytes]]]:
+        """What a path in it is, and the path as an archive in pieces, inside of the context."""
+        return files.archive_get(self._services, reference, path)
 
     async def archive_put(
         self,
