@@ -370,10 +370,8 @@ class Extractor:
     def _whiteout(self, parts: list[bytes], entry: Entry) -> None:
         name = parts[-1]
         if name == OPAQUE:
-            if len(parts) == 1:
-                os.setxattr(self._root, OPAQUE_XATTR, b"y")
-            else:
-                os.setxattr(self._parent(parts), OPAQUE_XATTR, b"y")
+            directory = self._parent(parts)
+            os.setxattr(directory, OPAQUE_XATTR, b"y")
             return
         hidden = name[len(WHITEOUT) :]
         if hidden.startswith(WHITEOUT):
