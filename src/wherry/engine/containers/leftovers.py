@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from wherry.engine.containers.services import Services, log
 from wherry.errors import KernelError, WherryError
+from wherry.fs.removing import remove_path
 from wherry.linux import cgroups, mounts
 from wherry.linux.cgroups import Cgroup
 
@@ -96,7 +96,8 @@ def remove_of_ended(left: Leftovers) -> None:
 def remove_of_unknown(services: Services, left: Leftovers) -> None:
     """Remove the files of containers that nobody knows; one that cannot go keeps none other."""
     for path in left.folders:
-        shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(KernelError):
+            remove_path(path)
     for name in left.roots:
         if services.closing:
             return
