@@ -179,7 +179,10 @@ def _mount_points(
     services: Services, config: ContainerConfig, host: HostConfig
 ) -> list[MountPoint]:
     """What was asked for, what comes from other containers, and the image's volumes."""
-    asked = requested(host.binds, host.mounts, host.tmpfs, host.volume_driver)
+    asked = [
+        volumes.with_propagation(services, point)
+        for point in requested(host.binds, host.mounts, host.tmpfs, host.volume_driver)
+    ]
     for point in asked:
         volumes.check_source(services, point)
     taken = {point.destination for point in asked}
