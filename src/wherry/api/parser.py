@@ -18,6 +18,8 @@ TAKEN_OVER = frozenset({"tcp", "h2c"})
 """The protocols of Docker's clients, spoken on the bare connection from then on."""
 HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n"  # how a client begins that asks for nothing, RFC 9113, 3.4
 
+MAX_HEAD = 1 << 20  # bytes of a request's head in all
+
 Parsed = tuple[list[tuple[Any, StreamReader]], bool, bytes]
 
 
@@ -50,6 +52,7 @@ class RequestParser:
         self._payload: StreamReader = EMPTY_PAYLOAD  # of the request read last
         self._upgrade = ""  # what that request wants to upgrade to
         self._begun = False
+        self._head = 0  # bytes of a head that is not complete
         self._complete = False  # that request was read to its end
         self._held = b""  # what came when no more could wait
         self._failure: HttpProcessingError | None = None
@@ -108,6 +111,7 @@ class RequestParser:
                     self._inner.set_upgraded(True)  # whatever the protocol: the rest is kept
             inside = not self._payload.is_eof()
             requests, upgraded, rest = self._inner.feed_data(data)
+            self._count_head(0 if inside or requests else len(data))
             data = b""
             for request, payload in requests:  # one at most
                 found.append((request, payload))
@@ -119,6 +123,12 @@ class RequestParser:
             if not self._payload.is_eof() or not (inside or requests):
                 return found, False, b""  # a body or a head is to be continued
             self._complete = True
+
+    def _count_head(self, size: int) -> None:
+        """Bound what an unfinished head takes; raises HttpProcessingError."""
+        self._head = self._head + size if size else 0
+        if self._head > MAX_HEAD:
+            raise HttpProcessingError(code=431, message="the head of the request is too large")
 
     def set_upgraded(self, val: bool) -> None:
         """The upgrade was declined: HTTP goes on."""

@@ -44,6 +44,8 @@ def parser(kind: Any, most: int = 32) -> RequestParser:
         1 << 30,  # bodies are read at the end of a test
         payload_exception=web.RequestPayloadError,
         auto_decompress=False,
+        max_line_size=1 << 16,
+        max_field_size=1 << 16,
         max_msg_queue_size=1,
     )
     return RequestParser(inner, most)
@@ -270,3 +272,18 @@ async def test_http2_without_an_upgrade_is_refused_by_its_version(kind: Any) -> 
     with pytest.raises(HttpProcessingError) as caught:
         made.feed_data(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
     assert caught.value.code == 505
+
+
+@pytest.mark.parametrize("kind", PARSERS)
+async def test_a_head_is_bounded_as_a_whole(kind: Any) -> None:
+    made = parser(kind)
+    made.feed_data(HEAD)
+    field = b"X: " + b"a" * 60_000 + b"\r\n"
+    for _ in range(17):
+        made.feed_data(field)
+    assert len(made.feed_data(b"\r\n" + HEAD)[0]) == 1  # and the next one is counted anew
+    for _ in range(17):
+        made.feed_data(field)
+    with pytest.raises(HttpProcessingError) as caught:
+        made.feed_data(field)
+    assert caught.value.code == 431
