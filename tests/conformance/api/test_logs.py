@@ -20,7 +20,7 @@ DRIVERS = {
 COUNT = 'i=0; while true; do i=$((i+1)); echo "$i"; done'
 
 
-@pytest.fixture(params=DRIVERS)
+@pytest.fixture(scope="module", params=DRIVERS)
 def busy(engine: Daemon, request: pytest.FixtureRequest) -> Iterator[str]:
     """A container that counts without end, after its first rotation."""
     name = request.param
