@@ -120,7 +120,12 @@ class DockerProtocol(web.RequestHandler):
         exc: BaseException | None = None,
         message_text: str | None = None,
     ) -> web.StreamResponse:
-        """Refuse what is no HTTP, in the form of all errors; the connection ends."""
+        """Refuse what is no HTTP, in the form of all errors; the connection ends.
+
+        Raises ConnectionError where the client has left: there is nobody to answer.
+        """
+        if isinstance(exc, ConnectionError):
+            raise exc
         if not isinstance(exc, HttpProcessingError):
             return super().handle_error(request, status, exc, message_text)
         log.debug("no HTTP was received: %s", exc)
