@@ -50,7 +50,8 @@ class RequestParser:
         self._most = most
         self._waiting = 0
         self._payload: StreamReader = EMPTY_PAYLOAD  # of the request read last
-        self._upgrade = ""  # what that request wants to upgrade to
+        self._switches = False  # whether that request asks for another protocol
+        self._upgrade = ""  # and for which
         self._begun = False
         self._head = 0  # bytes of a head that is not complete
         self._complete = False  # that request was read to its end
@@ -60,7 +61,7 @@ class RequestParser:
 
     @property
     def upgrade(self) -> str:
-        """The protocol that the client has asked for and speaks now; "" for HTTP."""
+        """The protocol that the request read last asks for; "" for none."""
         return self._upgrade
 
     @property
@@ -107,34 +108,31 @@ class RequestParser:
                     return found, False, b""
                 self._complete = False
                 self._inner.message_consumed()
-                if self._upgrade:
+                if self._switches:
                     self._inner.set_upgraded(True)  # whatever the protocol: the rest is kept
             inside = not self._payload.is_eof()
             requests, upgraded, rest = self._inner.feed_data(data)
-            self._count_head(0 if inside or requests else len(data))
+            self._head = 0 if inside or requests else self._head + len(data)
+            if self._head > MAX_HEAD:
+                raise HttpProcessingError(code=431, message="the head of the request is too large")
             data = b""
             for request, payload in requests:  # one at most
                 found.append((request, payload))
                 self._waiting += 1
                 self._payload = payload
-                self._upgrade = request.headers.get("Upgrade", "") if request.upgrade else ""
+                self._switches = bool(request.upgrade)
+                self._upgrade = request.headers.get("Upgrade", "") if self._switches else ""
             if upgraded:
                 return found, True, rest
             if not self._payload.is_eof() or not (inside or requests):
                 return found, False, b""  # a body or a head is to be continued
             self._complete = True
 
-    def _count_head(self, size: int) -> None:
-        """Bound what an unfinished head takes; raises HttpProcessingError."""
-        self._head = self._head + size if size else 0
-        if self._head > MAX_HEAD:
-            raise HttpProcessingError(code=431, message="the head of the request is too large")
-
     def set_upgraded(self, val: bool) -> None:
         """The upgrade was declined: HTTP goes on."""
         self._inner.message_consumed()
         self._inner.set_upgraded(val)
-        self._upgrade = ""
+        self._switches, self._upgrade = val, ""
 
     def message_consumed(self) -> None:
         """A request was taken to be answered."""

@@ -89,7 +89,7 @@ class DockerProtocol(web.RequestHandler):
         the output. The end of its input is seen again by whoever takes the connection over.
         """
         super().eof_received()
-        self._ended = self._requests.upgrade.lower() in TAKEN_OVER
+        self._ended = self._upgraded and self._requests.upgrade.lower() in TAKEN_OVER
         return self._ended
 
     async def answer(

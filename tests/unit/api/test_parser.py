@@ -137,6 +137,18 @@ async def test_an_upgrade_without_connection_upgrade_is_none(kind: Any) -> None:
     assert (fed.paths, fed.upgraded) == (["/a", "/before"], False)
 
 
+@pytest.mark.parametrize("kind", PARSERS)
+async def test_an_upgrade_to_nothing_loses_nothing(kind: Any) -> None:
+    request = b"GET /a HTTP/1.1\r\nHost: e\r\nConnection: upgrade\r\nUpgrade:\r\n\r\n"
+    made = parser(kind)
+    fed = Fed(made, [request + PLAIN])
+    paths = fed.paths
+    if fed.upgraded:
+        made.set_upgraded(False)
+        paths += Fed(made, [fed.rest]).paths
+    assert paths == ["/a", "/before"]
+
+
 PIECES = st.lists(
     st.sampled_from([BAIT, b"\r\n\r\n", b"\r\n0\r\n\r\n", PLAIN, b"POST /", b"0", b"\0", b"\n"])
     | st.binary(max_size=40),
