@@ -15,7 +15,7 @@ from wherry.hub.accounts.access import Role
 from wherry.hub.accounts.identify import hash_secret, new_secret
 from wherry.hub.accounts.passwords import check_strength, hash_password
 from wherry.hub.hub import hub_of
-from wherry.hub.records import organisations, users
+from wherry.hub.records import invitations, organisations, users
 from wherry.hub.records.users import User
 from wherry.hub.requests import client_address, scheme
 from wherry.hub.web.page import (
@@ -141,6 +141,7 @@ async def _settings(
     tokens = await hub.db.read(users.tokens_of, user.id)
     logins = await hub.db.read(users.logins_of, user.id)
     mine = await hub.db.read(organisations.of_user, user.id)
+    invited = await hub.db.read(invitations.of_user, user.id)
     return show(
         request,
         "settings.html",
@@ -148,6 +149,7 @@ async def _settings(
         tokens=tokens,
         logins=logins,
         organisations=mine,
+        invited=invited,
         roles=Role,
         **{"error": "", "secret": "", **values},
     )
