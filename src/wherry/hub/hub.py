@@ -18,8 +18,10 @@ from wherry.hub.config import HubConfig
 from wherry.hub.database import Database
 from wherry.hub.metrics import Metrics
 from wherry.hub.migrations.run import migrate
+from wherry.hub.outbound import check_url
 from wherry.hub.pulls import PullCounter
 from wherry.hub.records import organisations
+from wherry.hub.records.users import check_name
 from wherry.hub.registry.names import Hasher
 from wherry.hub.storage.base import BlobStorage
 from wherry.hub.storage.files import FileStorage
@@ -41,6 +43,9 @@ class Hub:
 
     def __init__(self, config: HubConfig) -> None:
         self.config = config
+        for upstream in config.upstreams:
+            check_name(upstream.owner)
+            check_url(upstream.url, private=True)
         try:
             config.data.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.db = Database(config.database_url)

@@ -20,6 +20,7 @@ from wherry.hub.registry.errors import (
     unauthorized,
 )
 from wherry.hub.registry.names import repository_name
+from wherry.hub.registry.upstream import mirrored_role
 from wherry.hub.requests import SERVICE, actor_of, client_address
 
 _SCOPE = re.compile(r"(?P<type>[a-z]+)(?:\([a-z0-9]+\))?:(?P<name>.+):(?P<actions>[a-z*,]*)")
@@ -146,7 +147,7 @@ async def grant(hub: Hub, actor: Actor, scopes: list[str]) -> list[dict[str, Any
 
 async def _granted(hub: Hub, actor: Actor, name: str, wanted: list[str]) -> list[str]:
     found = await hub.db.read(look, actor, name, hub.config.anonymous_pull)
-    role = found.role
+    role = mirrored_role(hub, actor, found, name)
     if found.repository is None and found.creatable:
         role = Role.ADMIN
     return [
