@@ -67,6 +67,7 @@ class HubConfig:
     collect_interval: int = 900
     collect_grace: int = DAY
     trash_lifetime: int = 14 * DAY
+    audit_lifetime: int = 365 * DAY
     owner_quota: int = 0
     max_manifest: int = 4 * 1024 * 1024
     webhooks_to_private_addresses: bool = False
