@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
+import pytest
 
 from wherry.hub.hub import HUB
 from wherry.hub.web.routes import POST
@@ -77,6 +78,52 @@ async def test_no_body_and_no_header_carries_one(world: World) -> None:
             content = json.dumps({**manifest, "artifactType": text})
             put = await status("PUT", "/v2/acme/open/manifests/2", data=content, headers=owner)
             assert put == 400, text
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "status"),
+    [
+        ("application/x-www-form-urlencoded", b"name=%FF", 400),
+        ("application/x-www-form-urlencoded", b"name=\xff", 400),
+        ("application/x-www-form-urlencoded", b"a=1&" * 1000, 400),
+        ("application/x-www-form-urlencoded", "csrf=é".encode(), 403),
+        ("application/x-www-form-urlencoded; charset=punycode", b"csrf=" + b"a" * 500_000, 403),
+        ("application/x-www-form-urlencoded; charset=nonsense", b"csrf=x", 403),
+        ("application/x-www-form-urlencoded; charset=unicode_escape", b"csrf=\\ud800", 403),
+        (
+            "multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; name="a"',
+            400,
+        ),
+        ("text/plain", b"csrf=x", 400),
+        ("", b"csrf=x", 400),
+    ],
+)
+async def test_forms_that_no_browser_sends(
+    world: World, kind: str, body: bytes, status: int
+) -> None:
+    async with aiohttp.ClientSession() as client:
+        for path, wanted in (("/login", status), ("/token", 400)):
+            headers = {"Content-Type": kind}
+            async with client.post(world.url(path), data=body, headers=headers) as answer:
+                assert answer.status == wanted, (path, await answer.text())
+
+
+@pytest.mark.parametrize("host", ["[", "[::1", "a]b", "é", ":", "x:99999999", "a b"])
+async def test_hosts_that_are_none(world: World, host: str) -> None:
+    async with aiohttp.ClientSession(headers={"Host": host, "Origin": f"http://{host}"}) as client:
+        for method, path in (("GET", "/"), ("GET", "/v2/"), ("POST", "/login")):
+            async with client.request(method, world.url(path)) as answer:
+                assert answer.status in (200, 400, 401, 403), (method, path)
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://[::1", "null.example", "", "x://y://z"])
+async def test_origins_that_are_none(world: World, origin: str) -> None:
+    async with (
+        aiohttp.ClientSession(headers={"Origin": origin}) as client,
+        client.post(world.url("/login"), data={"name": "x"}) as answer,
+    ):
+        assert answer.status == 403
 
 
 async def test_a_browser_with_a_strange_name_can_log_in(world: World) -> None:
