@@ -34,7 +34,8 @@ def new_secret() -> str:
 
 def hash_secret(secret: str) -> str:
     """How access tokens and session cookies are stored: they are long and random already."""
-    return hashlib.sha256(secret.encode()).hexdigest()
+    # Headers and cookies may hold any bytes; they come as lone surrogates.
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
 
 
 class Identifier:
@@ -53,6 +54,8 @@ class Identifier:
         """
         if not header:
             return ANONYMOUS
+        if not header.isascii():
+            raise Unauthorized("malformed credentials")
         scheme, _, value = header.partition(" ")
         if scheme.lower() == "bearer":
             return await self._bearer(value.strip(), service)
