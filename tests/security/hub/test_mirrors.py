@@ -157,6 +157,20 @@ async def test_lists_are_those_of_the_upstream(
         assert (await near.get("ann", path))[1]["manifests"] == []
 
 
+async def test_what_was_cached_for_everybody_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    upstream = UpstreamConfig("mirror", "http://127.0.0.1:9")
+    async with mirror(tmp_path / "near", upstream) as near:
+        await near.hub.db.write(repositories.create, NAME, private=False)
+        await near.hub.db.write(repositories.create, "ann/app", private=False)
+    caplog.clear()
+    for username, told in (("", False), ("reader", True)):
+        later = dataclasses.replace(upstream, username=username)
+        await Hub(HubConfig(data=tmp_path / "near", upstreams=(later,))).close()
+        assert ("1 cached repositories of mirror are public" in caplog.text) == told
+
+
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 

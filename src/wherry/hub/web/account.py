@@ -13,7 +13,7 @@ from wherry.hub import events, texts
 from wherry.hub.accounts import limits
 from wherry.hub.accounts.access import Role
 from wherry.hub.accounts.identify import hash_secret, new_secret
-from wherry.hub.accounts.passwords import check_strength, hash_password
+from wherry.hub.accounts.passwords import check_strength
 from wherry.hub.hub import hub_of
 from wherry.hub.records import invitations, organisations, users
 from wherry.hub.records.users import User
@@ -118,7 +118,8 @@ async def sign_up(request: web.Request) -> web.StreamResponse:
         check_strength(form.get("password", ""))
         if not await hub.db.write(limits.count, [(limits.SIGN_UPS, source)]):
             raise Forbidden("too many new accounts from your address; come back in an hour")
-        user = await hub.db.write(_create, name, hash_password(form["password"]), email)
+        hashed = await hub.identifier.hash_password(form["password"])
+        user = await hub.db.write(_create, name, hashed, email)
     except WherryError as error:
         return show(request, "sign_up.html", status=400, error=str(error), name=name, email=email)
     await _note(request, user.name, "sign up")
@@ -176,7 +177,7 @@ async def change_password(request: web.Request) -> web.StreamResponse:
         check_strength(form.get("new", ""))
     except WherryError as error:
         return await _settings(request, user, status=400, error=str(error))
-    password = hash_password(form["new"])
+    password = await hub.identifier.hash_password(form["new"])
 
     def store(conn: Connection) -> None:
         users.change(conn, user.id, password=password)
