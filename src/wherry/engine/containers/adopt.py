@@ -78,7 +78,7 @@ def _take(services: Services, container: Container, shim: Shim) -> None:
     cgroup = Cgroup(services.cgroup(record))
     frozen, paused = cgroup.frozen(), container.state.status == "paused"
     if paused and not frozen:
-        services.set_state(container, container.state.to("running"))
+        services.note_state(container, container.state.to("running"))
     elif frozen and not paused:
         with contextlib.suppress(KernelError):
             cgroup.thaw()  # a commit, or a pause that nobody was told of

@@ -189,7 +189,7 @@ def _cancel_restart(services: Services, container: Container) -> bool:
     _forget_restart(container)
     if container.state.status != "restarting":
         return False
-    services.set_state(container, replace(container.state.to("exited"), stopped_by_user=True))
+    services.note_state(container, replace(container.state.to("exited"), stopped_by_user=True))
     container.tell_stopped()
     return True
 

@@ -36,12 +36,12 @@ async def take_away(services: Services, container: Container, *, volumes: bool) 
     if container.cleanup is not None:
         await asyncio.shield(container.cleanup)
         container.cleanup = None
-    services.set_state(container, container.state.to("removing"))
+    services.note_state(container, container.state.to("removing"))
     faults.point("remove.marked")
     try:
         await take_apart(services, container, volumes=volumes)
     except (WherryError, OSError) as error:
-        services.set_state(container, replace(container.state.to("dead"), error=str(error)))
+        services.note_state(container, replace(container.state.to("dead"), error=str(error)))
         container.tell_removed(str(error))
         raise
     services.forget(container)
