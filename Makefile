@@ -8,12 +8,12 @@ TIERS   = e2e vm faults conformance integration security unit
 JOBS   ?= 2
 export WHERRY_CACHE ?= $(CURDIR)/.cache
 
-.PHONY: help setup lock test-packages check lint types arrows run test bench clean $(TIERS:%=test-%)
+.PHONY: help setup lock test-packages check lint types arrows dead run test bench clean $(TIERS:%=test-%)
 
 help:
 	@echo "make run        set up, start an engine, run a container (as root)"
 	@echo "make test       set up, run every check and test (as root)"
-	@echo "make check      ruff, mypy and import-linter"
+	@echo "make check      ruff, mypy, import-linter and vulture"
 	@echo "make test-TIER  one of: $(TIERS)"
 	@echo "make bench      measure side by side with dockerd (as root)"
 
@@ -34,7 +34,7 @@ lock: setup
 test-packages:
 	@contrib/system-packages test
 
-check: lint types arrows
+check: lint types arrows dead
 lint: setup
 	$(BIN)/ruff check ./
 	$(BIN)/ruff format --check ./
@@ -42,6 +42,8 @@ types: setup
 	$(BIN)/mypy
 arrows: setup
 	$(BIN)/lint-imports --no-cache
+dead: setup
+	$(BIN)/vulture
 
 run:
 	@contrib/run-demo $(PYTHON) $(VENV)

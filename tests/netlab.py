@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -180,13 +180,25 @@ def make_networks(tmp_path: Path, segment: Segment) -> Callable[..., Networks]:
     return make
 
 
+async def reconcile(networks: Networks, live: Mapping[str, int]) -> None:
+    """What an engine does after a restart, here in the same process.
+
+    ``live``: container id → pid of the init of those that run.
+    """
+    await networks.repair()
+    await networks._load_firewall()
+    await networks.take_stock(live)
+    for container, pid in live.items():
+        await networks.mend(container, pid)
+
+
 @pytest.fixture
 async def networks(make_networks: Callable[..., Networks]) -> AsyncIterator[Networks]:
     made = make_networks()
     await made.start()
-    await made.reconcile({})
+    await reconcile(made, {})
     yield made
-    await made.reconcile({})  # nothing runs any more: the porter holds nothing and ends
+    await reconcile(made, {})  # nothing runs any more: the porter holds nothing and ends
     await made.close()
 
 

@@ -47,7 +47,7 @@ class Terminal:
 
     def _read(self, seconds: float) -> bool:
         """Take what comes; False at the end."""
-        if not select.select([self._descriptor], [], [], seconds)[0]:
+        if not _is_readable(self._descriptor, seconds):
             return True
         try:
             data = os.read(self._descriptor, 65536)
@@ -64,3 +64,9 @@ class Terminal:
         status = os.waitpid(self._pid, 0)[1]
         os.close(self._descriptor)
         return os.waitstatus_to_exitcode(status)
+
+
+def _is_readable(descriptor: int, seconds: float) -> bool:
+    ready = select.poll()
+    ready.register(descriptor, select.POLLIN)
+    return bool(ready.poll(seconds * 1000))

@@ -122,6 +122,7 @@ def test_progress_is_told_by_vertex(engine: Daemon) -> None:
         ("FROM busybox\nRUN --mount=type=secret,id=none,required=true true", "secret none: not found"),
         ("FROM busybox\nRUN --mount=type=ssh,required=true true", 'no SSH key "default" forwarded from the client'),
         ("FROM busybox\nRUN --network=host true", "network.host is not allowed"),
+        ("# check=error=true\nFROM busybox\nWORKDIR a\nCMD a", "lint violation found for rules: WorkdirRelativePath, JSONArgsRecommended"),
     ],
 )  # fmt: skip
 def test_failures(engine: Daemon, tmp_path: Path, dockerfile: str, message: str) -> None:

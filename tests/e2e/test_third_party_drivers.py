@@ -27,7 +27,6 @@ class Island:
     name = "island"
     has_addresses = True
     owns_gateway = False
-    singleton = False
 
     def check(self, network):
         if not network.options.get("sea"):
@@ -55,6 +54,10 @@ class Island:
 
     def unplug(self, network, endpoint, kernel):
         kernel.run(netlink.delete_link(kernel.instance.veth(endpoint.id[:7])))
+
+    def withdraw(self, network, endpoint, namespace, kernel):
+        host = kernel.instance.veth(endpoint.id[:7])
+        kernel.run(netlink.set_down(host), netlink.leave_bridge(host))
 
     def is_plugged(self, network, endpoint, kernel):
         return kernel.link(kernel.instance.veth(endpoint.id[:7])) is not None

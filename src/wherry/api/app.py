@@ -11,9 +11,10 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from wherry.api import origin, versions
+from wherry.api import versions
 from wherry.api.call import Call
 from wherry.api.errors import INTERNAL, shortage, status_of
+from wherry.api.origin import HostCheck
 from wherry.api.protocol import DockerServer
 from wherry.api.replies import common_headers, message
 from wherry.api.router import Match, Route, Router
@@ -26,22 +27,22 @@ _SLASHES = re.compile("/{2,}")
 class Api:
     """The Engine REST API over one engine."""
 
-    def __init__(self, engine: Any, routes: Iterable[Route], *, experimental: bool = False) -> None:
+    def __init__(
+        self,
+        engine: Any,
+        routes: Iterable[Route],
+        *,
+        experimental: bool = False,
+        hosts: HostCheck | None = None,
+    ) -> None:
         self._engine = engine
+        self._hosts = hosts or HostCheck()
         self._router = Router(routes)
         self._headers = common_headers(experimental=experimental)
 
-    def server(self) -> web.Server:
-        """A protocol factory for ``loop.create_unix_server`` and the like."""
-        return DockerServer(
-            self.handle,
-            handler_cancellation=True,
-            auto_decompress=False,  # archives say by themselves how they are packed
-            access_log=None,
-            keepalive_timeout=600,
-            max_line_size=64 << 10,
-            max_field_size=64 << 10,
-        )
+    def server(self) -> DockerServer:
+        """What makes the protocol of each connection."""
+        return DockerServer(self.handle)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; what goes wrong becomes an answer too."""
@@ -73,7 +74,7 @@ class Api:
         return response
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        origin.check(request)
+        self._hosts.check(request)
         path = _SLASHES.sub("/", unquote(request.rel_url.raw_path, errors="replace"))
         log.debug("%s %s", request.method, path)
         version, path = versions.split(path)

@@ -119,7 +119,7 @@ class Call:
 
     async def _whole_body(self) -> bytes:
         chunks, size = [], 0
-        async for chunk in self.request.content.iter_any():
+        async for chunk in self.body():
             size += len(chunk)
             if size > MAX_JSON:
                 raise InvalidParameter(f"request body too large: the limit is {MAX_JSON} bytes")
@@ -127,9 +127,12 @@ class Call:
         return b"".join(chunks)
 
     async def body(self) -> AsyncIterator[bytes]:
-        """The body as it arrives, for archives."""
-        async for chunk in self.request.content.iter_any():
-            yield chunk
+        """The body as it arrives, for archives; raises InvalidParameter where it is no HTTP."""
+        try:
+            async for chunk in self.request.content.iter_any():
+                yield chunk
+        except web.RequestPayloadError as error:
+            raise InvalidParameter(f"read the body of the request: {error}") from None
 
 
 def _decode(body: bytes) -> dict[str, Any]:

@@ -17,12 +17,15 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from wherry import __version__
-from wherry.api import journal, pidfile
+from wherry.api import journal, loopwatch, pidfile
+from wherry.api.connections import limits_of_process
 from wherry.api.options import load, usage
-from wherry.api.serve import Address, Listeners, TLSFiles, parse_address
+from wherry.api.origin import HostCheck
+from wherry.api.serve import Address, Listeners, parse_address
 from wherry.api.settings import engine_config
+from wherry.api.tls import TLSFiles
 from wherry.errors import InvalidParameter, KernelError, WherryError
-from wherry.linux import probe
+from wherry.linux import probe, process, rlimits
 
 log = logging.getLogger("wherry.daemon")
 
@@ -42,6 +45,7 @@ def main(arguments: Sequence[str]) -> int:
             print(f"Wherry version {__version__}")
             return 0
         addresses, tls = listening(options)
+        hosts = host_check(options["allowed-host"], addresses)
         config = engine_config(options)
     except WherryError as error:
         return _fail(str(error))
@@ -56,10 +60,11 @@ def main(arguments: Sequence[str]) -> int:
     if options["selinux-enabled"] and not probe.selinux():
         log.warning("SELinux was asked for and cannot be enabled: this host does not have it")
     try:
+        rlimits.raise_open_files()
         _adjust_oom_score(options["oom-score-adjust"])
         pidfile.write(options["pidfile"])
         try:
-            asyncio.run(_run(arguments, options, config, addresses, tls))
+            asyncio.run(_run(arguments, options, config, addresses, tls, hosts))
             _join_threads()
         finally:
             pidfile.remove(options["pidfile"])
@@ -84,13 +89,24 @@ def listening(options: dict[str, Any]) -> tuple[list[Address], TLSFiles | None]:
     return [parse_address(text, tls=tls is not None) for text in hosts], tls
 
 
+def host_check(names: Sequence[str], addresses: Sequence[Address]) -> HostCheck:
+    """What requests over TCP may be addressed to: names given, and those listened at.
+
+    Raises InvalidParameter.
+    """
+    listened = [address.path for address in addresses if address.kind == "tcp" and address.path]
+    return HostCheck([*names, *(name for name in listened if ":" not in name)])
+
+
 async def _run(
     arguments: Sequence[str],
     options: dict[str, Any],
     config: Any,
     addresses: list[Address],
     tls: TLSFiles | None,
+    hosts: HostCheck,
 ) -> None:
+    process.heed_signals()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -107,8 +123,9 @@ async def _run(
         from wherry.api.app import Api
         from wherry.api.routes import ALL
 
-        server = Api(engine, ALL, experimental=options["experimental"]).server()
-        listeners = Listeners(server)
+        api = Api(engine, ALL, experimental=options["experimental"], hosts=hosts)
+        server = api.server()
+        listeners = Listeners(server.connection, limits_of_process(len(addresses)))
         loop.add_signal_handler(signal.SIGHUP, _reload, engine, arguments)
         try:
             for address in addresses:
@@ -117,6 +134,9 @@ async def _run(
             gc.collect()
             gc.freeze()
             _give_back_memory()
+            engine.adopting.add_done_callback(lambda _: gc.freeze())
+            if (longest := loopwatch.limit()) is not None:
+                loopwatch.watch(longest)
             _notify("READY=1")
             log.info("Daemon has completed initialization")
             await stop.wait()

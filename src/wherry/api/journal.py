@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 
-from wherry.engine.timestamps import rfc3339
+from wherry.timestamps import rfc3339
 
 _LEVELS = {
     "debug": logging.DEBUG,

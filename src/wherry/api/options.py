@@ -38,6 +38,8 @@ def _option(
 
 OPTIONS: tuple[Option, ...] = (
     _option("add-runtime", "objects", "Register an additional OCI runtime: NAME=PATH", "runtimes"),
+    _option("allowed-host", "list", "Names that requests over TCP without TLS may be addressed to,"
+            " besides addresses, localhost and the host's own", "allowed-hosts"),
     _option("bip", "text", "Address and network of the default bridge (CIDR)"),
     _option("bip6", "text", "IPv6 address and network of the default bridge (CIDR)"),
     _option("bridge", "text", 'Existing bridge for containers; "none" disables', short="b"),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -11,6 +12,7 @@ from aiohttp import web
 from wherry import __version__
 from wherry.api.call import Call
 from wherry.engine.info import API_VERSION
+from wherry.engine.slices import slices
 
 SERVER = f"Docker/{__version__} (linux)"
 
@@ -27,9 +29,12 @@ def common_headers(*, experimental: bool) -> dict[str, str]:
 
 def encode(data: Any) -> bytes:
     """JSON as one line."""
-    return json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode(
-        "utf-8", "surrogateescape"
-    )
+    return to_text(data).encode("utf-8", "surrogateescape")
+
+
+def to_text(data: Any) -> str:
+    """The same before it is encoded."""
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False)
 
 
 def reply(data: Any, status: int = 200) -> web.Response:
@@ -37,6 +42,28 @@ def reply(data: Any, status: int = 200) -> web.Response:
     return web.Response(
         body=encode(data) + b"\n", status=status, headers={"Content-Type": "application/json"}
     )
+
+
+async def reply_long(data: Any) -> web.Response:
+    """The same for an answer with long lists: others have their turns while it is put together.
+
+    The lists are the answer itself or members of it.
+    """
+    body = f"{await _in_slices(data)}\n".encode("utf-8", "surrogateescape")
+    return web.Response(body=body, headers={"Content-Type": "application/json"})
+
+
+async def _in_slices(data: Any) -> str:
+    if isinstance(data, list):
+        pieces = [",".join(map(to_text, some)) async for some in slices(data)]
+        return f"[{','.join(pieces)}]"
+    if not isinstance(data, dict):
+        return to_text(data)
+    members = []
+    for key, value in data.items():
+        text = await _in_slices(value) if isinstance(value, list) else to_text(value)
+        members.append(f"{to_text(key)}:{text}")
+    return f"{{{','.join(members)}}}"
 
 
 def message(text: str, status: int) -> web.Response:
@@ -83,6 +110,21 @@ class Stream:
     async def write_json(self, data: Any, end: bytes = b"\n") -> None:
         """Send one JSON object."""
         await self._response.write(encode(data) + end)
+
+    @classmethod
+    async def send(
+        cls,
+        call: Call,
+        content_type: str,
+        chunks: AsyncGenerator[bytes, None],
+        headers: Mapping[str, str] | None = None,
+    ) -> web.StreamResponse:
+        """A whole answer from ``chunks``, which are closed whether or not the client stays."""
+        async with contextlib.aclosing(chunks):
+            stream = await cls.open(call, content_type, headers=headers)
+            async for chunk in chunks:
+                await stream.write(chunk)
+            return await stream.close()
 
     async def close(self) -> web.StreamResponse:
         """Send the end; the result is what a handler returns."""

@@ -64,10 +64,6 @@ class Router:
                 return Match(route, match.groupdict())
         return None
 
-    def knows(self, path: str) -> bool:
-        """Whether any method is served at ``path``."""
-        return any(pattern.fullmatch(path) for pattern, _ in self._routes.get(_first(path), ()))
-
 
 def _first(path: str) -> str:
     return path[1:].partition("/")[0]

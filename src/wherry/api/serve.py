@@ -13,11 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from wherry.api.connections import Gate, Limits
+from wherry.api.tls import TLSFiles, bridge, server_context
 from wherry.errors import Conflict, InvalidParameter, WherryError
 
 log = logging.getLogger(__name__)
 
 DEFAULT_SOCKET = "/run/wherry.sock"
+_BACKLOG = 1024  # connections that wait to be accepted
 _FIRST_PASSED = 3  # the first descriptor of socket activation, sd_listen_fds(3)
 
 
@@ -28,15 +31,6 @@ class Address:
     kind: Literal["unix", "tcp", "fd"]
     path: str = ""
     port: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class TLSFiles:
-    """Certificate and key of the daemon; with ``ca`` clients must show a certificate of it."""
-
-    certificate: str
-    key: str
-    ca: str | None = None
 
 
 def parse_address(text: str, *, tls: bool = False) -> Address:
@@ -58,52 +52,64 @@ def parse_address(text: str, *, tls: bool = False) -> Address:
 
 
 class Listeners:
-    """The sockets that a server listens on."""
+    """The sockets that a server listens on; ``connection`` makes the protocol of each client."""
 
-    def __init__(self, protocol: Callable[[], asyncio.Protocol]) -> None:
-        self._protocol = protocol
+    def __init__(
+        self, connection: Callable[[Gate], asyncio.Protocol], limits: Limits | None = None
+    ) -> None:
+        self._connection = connection
+        self._limits = limits or Limits()
         self._servers: list[asyncio.Server] = []
         self._paths: list[tuple[str, int]] = []
 
     async def open(self, address: Address, *, tls: TLSFiles | None = None, group: str = "") -> None:
-        """Start to listen; raises WherryError that says why it cannot."""
-        loop = asyncio.get_running_loop()
+        """Start to listen, with ``tls`` on what is no unix socket.
+
+        Raises WherryError that says why it cannot.
+        """
         if address.kind == "unix":
-            await self._serve(bind_unix(address.path, group))
+            await self._serve(bind_unix(address.path, group), None)
             self._paths.append((address.path, os.stat(address.path).st_ino))
             log.info("API listen on %s", address.path)
         elif address.kind == "fd":
             for passed in passed_sockets(address.path):
-                await self._serve(passed)
+                await self._serve(passed, None if passed.family == socket.AF_UNIX else tls)
         else:
-            factory = self._protocol
-            if tls is not None:
-                from wherry.api.tls import bridge_factory
+            await self._serve_tcp(address, tls)
 
-                factory = bridge_factory(tls, self._protocol)
-            else:
-                log.warning(
-                    "API on tcp://%s:%d has no TLS: whoever reaches it is root on this machine",
-                    address.path,
-                    address.port,
-                )
-            try:
-                server = await loop.create_server(
-                    factory, address.path or None, address.port, reuse_address=True
-                )
-            except OSError as error:
-                raise WherryError(
-                    f"listen on tcp://{address.path}:{address.port}: {error.strerror}"
-                ) from error
-            self._servers.append(server)
-
-    async def _serve(self, sock: socket.socket) -> None:
+    async def _serve(self, sock: socket.socket, tls: TLSFiles | None) -> None:
         loop = asyncio.get_running_loop()
+        factory = self._factory(tls)
         if sock.family == socket.AF_UNIX:
-            server = await loop.create_unix_server(self._protocol, sock=sock, backlog=1024)
+            server = await loop.create_unix_server(factory, sock=sock, backlog=_BACKLOG)
         else:
-            server = await loop.create_server(self._protocol, sock=sock, backlog=1024)
+            server = await loop.create_server(factory, sock=sock, backlog=_BACKLOG)
         self._servers.append(server)
+
+    async def _serve_tcp(self, address: Address, tls: TLSFiles | None) -> None:
+        loop = asyncio.get_running_loop()
+        where = f"tcp://{address.path}:{address.port}"
+        if tls is None:
+            log.warning("API on %s has no TLS: whoever reaches it is root on this machine", where)
+        try:
+            server = await loop.create_server(
+                self._factory(tls),
+                address.path or None,
+                address.port,
+                reuse_address=True,
+                backlog=_BACKLOG,
+            )
+        except OSError as error:
+            raise WherryError(f"listen on {where}: {error.strerror}") from error
+        self._servers.append(server)
+
+    def _factory(self, tls: TLSFiles | None) -> Callable[[], asyncio.Protocol]:
+        """What makes the protocols of one listener."""
+        gate = Gate(self._limits)
+        if tls is None:
+            return lambda: self._connection(gate)
+        context = server_context(tls)
+        return lambda: bridge(context, gate, lambda: self._connection(gate))
 
     def close(self) -> None:
         """Accept nothing more; open connections go on."""

@@ -12,12 +12,22 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from wherry.api.serve import TLSFiles
+from wherry.api.connections import Gate
 from wherry.errors import InvalidParameter
 
 _CHUNK = 64 << 10
 _HIGH_WATER = 256 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class TLSFiles:
+    """Certificate and key of the daemon; with ``ca`` clients must show a certificate of it."""
+
+    certificate: str
+    key: str
+    ca: str | None = None
 
 
 def server_context(files: TLSFiles) -> ssl.SSLContext:
@@ -36,18 +46,31 @@ def server_context(files: TLSFiles) -> ssl.SSLContext:
     return context
 
 
-def bridge_factory(
-    files: TLSFiles, plain: Callable[[], asyncio.Protocol]
-) -> Callable[[], asyncio.Protocol]:
-    """A protocol factory that decrypts and passes on to protocols made by ``plain``."""
-    context = server_context(files)
-    return lambda: _Outside(context, plain)
+def bridge(
+    context: ssl.SSLContext, gate: Gate, plain: Callable[[], asyncio.Protocol]
+) -> asyncio.Protocol:
+    """The protocol of a new connection: decrypts and passes on to one made by ``plain``.
+
+    Until its handshake is complete the connection has a place at ``gate`` of its own; without room
+    it is closed.
+    """
+    return _Outside(context, gate, plain) if gate.make_room() else _Closed()
+
+
+class _Closed(asyncio.Protocol):
+    """A connection for which there is no room."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
 
 
 class _Outside(asyncio.Protocol):
     """The encrypted side of one connection."""
 
-    def __init__(self, context: ssl.SSLContext, plain: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(
+        self, context: ssl.SSLContext, gate: Gate, plain: Callable[[], asyncio.Protocol]
+    ) -> None:
+        self._gate = gate
         self._plain = plain
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
@@ -60,6 +83,11 @@ class _Outside(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self._gate.beginning(self)
+
+    def give_way(self) -> None:
+        """Close: the handshake is not complete."""
+        self._abort()
 
     def data_received(self, data: bytes) -> None:
         self._incoming.write(data)
@@ -72,6 +100,7 @@ class _Outside(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self._gate.leave(self)
         if self._opening is not None:
             self._opening.cancel()
         if self._inside is not None:
@@ -117,6 +146,7 @@ class _Outside(asyncio.Protocol):
             if not self._established:
                 self._tls.do_handshake()
                 self._established = True
+                self._gate.leave(self)
                 self._opening = asyncio.ensure_future(self._open_inside())
             elif self._inside is not None:
                 self._pass_on()

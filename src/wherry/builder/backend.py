@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from wherry.builder.platforms import Platform
 from wherry.builder.trees import Tree
 from wherry.errors import WherryError
+from wherry.images.platforms import Platform
 
 Emit = Callable[[Mapping[str, Any]], None]
 Credentials = Callable[[str], Awaitable[Mapping[str, Any] | None]]

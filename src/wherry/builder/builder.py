@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import posixpath
 import shutil
@@ -27,8 +28,9 @@ from wherry.builder.request import BuildRequest
 from wherry.builder.solver import Solved
 from wherry.builder.trees import Kind, Tree, normalise, resolve
 from wherry.dockerignore import read_patterns
-from wherry.errors import InvalidParameter, NotFound
+from wherry.errors import InvalidParameter, KernelError, NotFound
 from wherry.filepath import BadPattern
+from wherry.fs.removing import remove_path
 from wherry.storage.statedb import StateDB
 
 DEFAULT_DOCKERFILE = "Dockerfile"
@@ -84,10 +86,7 @@ class Builder:
         """Remove what interrupted builds left."""
         for entry in os.scandir(self._backend.directory):
             if entry.name != "caches":
-                if entry.is_dir(follow_symlinks=False):
-                    shutil.rmtree(entry.path, ignore_errors=True)
-                else:
-                    os.unlink(entry.path)
+                remove_path(entry.path)
 
     async def build(
         self, request: BuildRequest, body: BinaryIO | None, remote: str, emit: Emit
@@ -177,7 +176,8 @@ class Builder:
         free = shutil.disk_usage(directory).free
         spool = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115  closed with the others
         resources.callback(spool.close)
-        await asyncio.to_thread(copy_decompressed, source, spool, free)
+        full = KernelError("unpack build context in", directory, errno.ENOSPC)
+        await asyncio.to_thread(copy_decompressed, source, spool, free, full)
         spool.seek(0)
         return await asyncio.to_thread(TarTree, spool)
 
@@ -238,11 +238,7 @@ class Builder:
                 kept += record.size
                 continue
             doomed.append(record)
-        for record in doomed:
-            if record.kind == "exec.cachemount":
-                self._mounts.remove(record.id)
-            elif record.kind == "source.local":
-                self.contexts.remove(record.id)
+        doomed = [record for record in doomed if self._remove(record)]
         keys = [record.id for record in doomed if record.kind == "regular"]
         if not keep_bytes and until is None:
             layered = set(keys)
@@ -252,6 +248,18 @@ class Builder:
             self._cache.remove(keys)
         self._backend.release_layers(f"build:{key}" for key in keys)
         return [record.id for record in doomed], sum(record.size for record in doomed)
+
+    def close(self) -> None:
+        """Let go of what is open; nothing is built any more."""
+        self._mounts.close()
+
+    def _remove(self, record: CacheRecord) -> bool:
+        """Remove a cache mount or a kept context; False when a build has begun to use it."""
+        if record.kind == "exec.cachemount":
+            return self._mounts.remove(record.id)
+        if record.kind == "source.local":
+            self.contexts.remove(record.id)
+        return True
 
 
 def _record(step: Step) -> CacheRecord:

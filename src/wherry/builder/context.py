@@ -15,7 +15,7 @@ import shutil
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import IO, Self
+from typing import IO
 
 import zstandard
 from isal import igzip
@@ -30,7 +30,9 @@ from wherry.builder.trees import (
     walk,
 )
 from wherry.dockerignore import Matcher
-from wherry.errors import InvalidParameter
+from wherry.errors import InvalidParameter, WherryError
+from wherry.fs.descent import descending
+from wherry.fs.making import Metadata, describe, describe_name, make_file
 from wherry.storage.archive import header
 from wherry.storage.archive.reader import Limits, TarReader
 from wherry.storage.archive.stream import ByteStream, chunks_of
@@ -69,15 +71,20 @@ def decompressed(stream: IO[bytes]) -> IO[bytes]:
     return buffered
 
 
-def copy_decompressed(source: IO[bytes], destination: IO[bytes], limit: int) -> int:
-    """Copy; returns the number of bytes. Raises InvalidParameter beyond ``limit`` bytes."""
+def copy_decompressed(
+    source: IO[bytes], destination: IO[bytes], limit: int, beyond: WherryError | None = None
+) -> int:
+    """Copy; returns the number of bytes.
+
+    Raises ``beyond`` (default: InvalidParameter) when it is more than ``limit`` bytes.
+    """
     total = 0
     try:
         stream = decompressed(source)
         while chunk := stream.read(_CHUNK):
             total += len(chunk)
             if total > limit:
-                raise InvalidParameter(
+                raise beyond or InvalidParameter(
                     f"read build context: it is larger than {limit} bytes when decompressed"
                 )
             destination.write(chunk)
@@ -147,10 +154,12 @@ class SpooledTree:
         return True
 
     def _remove(self, path: str) -> None:
-        for name in self._children.pop(path, set()):
-            self._remove(f"{path}/{name}" if path else name)
-        self._entries.pop(path, None)
-        self._offsets.pop(path, None)
+        doomed = [path]
+        while doomed:
+            here = doomed.pop()
+            doomed += (f"{here}/{name}" if here else name for name in self._children.pop(here, ()))
+            self._entries.pop(here, None)
+            self._offsets.pop(here, None)
         parent, _, name = path.rpartition("/")
         if path:
             self._children.get(parent, set()).discard(name)
@@ -179,26 +188,6 @@ class SpooledTree:
             with self.open(path) as file:
                 known = self._digests[path] = content_digest(file)
         return known
-
-    def subtree(self, path: str) -> Self:
-        """Make the directory ``path`` the root. Raises InvalidParameter when it is none."""
-        root = normalise(path)
-        entry = self._entries.get(root)
-        if entry is None or not entry.is_directory:
-            raise InvalidParameter(f"build context has no directory {path}")
-        if not root:
-            return self
-        inside = root + "/"
-        for name in [name for name in self._entries if not name.startswith(inside)]:
-            self._entries.pop(name)
-        cut = len(inside)
-        self._entries = {name[cut:]: value for name, value in self._entries.items()}
-        self._entries[""] = entry
-        self._offsets = {n[cut:]: v for n, v in self._offsets.items() if n.startswith(inside)}
-        below = {n[cut:]: v for n, v in self._children.items() if n.startswith(inside)}
-        self._children = {**below, "": self._children[root]}
-        self._digests = {}
-        return self
 
     def take(self, path: str) -> SpooledTree:
         """Take a directory out; returns it as a tree of its own, which shares the file.
@@ -314,28 +303,49 @@ class _Raw(io.RawIOBase):
         return len(data)
 
 
-def unpack(tree: Tree, path: str, directory: str) -> None:
-    """Make real files of the directory at ``path`` in the empty host directory ``directory``.
+def unpack(tree: Tree, path: str, directory: int) -> None:
+    """Make real files of the directory at ``path`` in an open, empty directory.
 
-    Only names that the tree itself lists are written, each below a directory made here.
+    Nobody else may be able to enter that yet. Only names that the tree itself lists are written,
+    each below a directory made here; no link is followed, and any depth will do.
     """
-    made = {path: directory}
-    for below in walk(tree, path):
-        entry = tree.entry(below)
-        parent, _, name = below.rpartition("/")
-        if entry is None or name in ("", ".", ".."):
-            continue
-        where = f"{made[parent]}/{name}"
-        if entry.is_directory:
-            os.mkdir(where, 0o755)
-            made[below] = where
-        elif entry.kind is Kind.SYMLINK:
-            os.symlink(entry.target, where)
-        elif entry.kind is Kind.FILE:
-            with tree.open(below) as source, open(where, "xb") as file:
-                shutil.copyfileobj(source, file, _CHUNK)
-        else:
-            continue
-        if entry.kind is not Kind.SYMLINK:
-            os.chmod(where, entry.mode)
-        os.utime(where, ns=(entry.mtime, entry.mtime), follow_symlinks=False)
+    above: list[tuple[str, Entry]] = []
+    with descending(directory) as here:
+
+        def leave() -> None:
+            _, entry = above.pop()
+            describe(here.directory, _metadata(entry))
+            here.leave()
+
+        for below in walk(tree, path):
+            entry = tree.entry(below)
+            parent, _, name = below.rpartition("/")
+            while parent != (above[-1][0] if above else path):
+                leave()
+            if entry is None or name in ("", ".", ".."):
+                continue
+            if entry.is_directory:
+                os.mkdir(name, 0o700, dir_fd=here.directory)
+                here.enter(name)
+                above.append((below, entry))
+            elif entry.kind is Kind.SYMLINK:
+                os.symlink(entry.target, name, dir_fd=here.directory)
+                describe_name(here.directory, name, _metadata(entry))
+            elif entry.kind is Kind.FILE:
+                with tree.open(below) as source:
+                    unpack_file(source, entry, here.directory, name)
+        while above:
+            leave()
+
+
+def unpack_file(source: IO[bytes], entry: Entry, directory: int, name: str) -> None:
+    """Make a real file ``name`` of one of a tree in an open directory."""
+    with open(make_file(directory, name), "wb") as file:
+        shutil.copyfileobj(source, file, _CHUNK)
+        file.flush()
+        describe(file.fileno(), _metadata(entry))
+
+
+def _metadata(entry: Entry) -> Metadata:
+    """Files for one command belong to root, whoever owned them."""
+    return Metadata(entry.mode, 0, 0, entry.mtime)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 
 from wherry.errors import InvalidParameter
@@ -24,11 +23,6 @@ class DockerfileError(InvalidParameter):
             if line
             else f"failed to parse {file}: {problem}"
         )
-
-
-def quoted(text: str) -> str:
-    """``text`` in double quotes with escapes, as Go's ``%q`` writes it."""
-    return json.dumps(text, ensure_ascii=False)
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

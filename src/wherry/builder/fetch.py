@@ -13,7 +13,6 @@ import hashlib
 import io
 import os
 import re
-import shutil
 import tarfile
 import tempfile
 import urllib.parse
@@ -28,6 +27,7 @@ from wherry.builder.context import decompressed
 from wherry.builder.layertree import LayerTree
 from wherry.builder.trees import Entry, Kind, normalise, resolve
 from wherry.errors import InvalidParameter, Unavailable
+from wherry.fs.removing import remove_path
 
 _HTTP = re.compile(r"https?://", re.IGNORECASE)
 _GIT_URL = re.compile(r"(git://|ssh://|git@[\w.-]+:|https?://.+\.git(?:[#?]|$))", re.IGNORECASE)
@@ -206,7 +206,7 @@ async def git_tree(
     """
     wanted = GitSource.parse(source)
     clone = tempfile.mkdtemp(prefix="git-", dir=directory)
-    resources.callback(shutil.rmtree, clone, ignore_errors=True)
+    resources.push_async_callback(asyncio.to_thread, remove_path, clone)
     os.chmod(clone, 0o755)
     await _git(clone, "init", "--quiet", ".")
     await _git(clone, "remote", "add", "origin", "--", wanted.repository)
@@ -231,7 +231,7 @@ async def git_tree(
     if os.path.exists(f"{clone}/.gitmodules"):
         await _git(clone, "submodule", "update", "--quiet", "--init", "--recursive", "--depth=1")
     if not keep_git_dir:
-        shutil.rmtree(f"{clone}/.git", ignore_errors=True)
+        await asyncio.to_thread(remove_path, f"{clone}/.git")
     tree = LayerTree([clone])
     if not wanted.directory:
         return tree

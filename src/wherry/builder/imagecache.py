@@ -16,9 +16,9 @@ from typing import Any
 
 from wherry.builder.backend import BaseImage
 from wherry.builder.cache import Step
-from wherry.builder.platforms import Platform
 from wherry.builder.state import StageState
 from wherry.errors import InvalidParameter
+from wherry.images.platforms import Platform
 
 LABEL = "io.wherry.builder.cache"
 _VERSION = 1

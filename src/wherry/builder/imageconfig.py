@@ -14,8 +14,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from wherry import filepath
-from wherry.builder.errors import SyntaxProblem, quoted
+from wherry.builder.errors import SyntaxProblem
 from wherry.builder.instructions import Healthcheck
+from wherry.golang import quote
 
 DEFAULT_SHELL = ("/bin/sh", "-c")
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -102,7 +103,7 @@ def healthcheck_config(check: Healthcheck) -> dict[str, Any]:
 
 def go_strings(values: Iterable[str]) -> str:
     """A list of strings as Go's ``%q`` writes it: ``["a" "b"]``."""
-    return "[" + " ".join(map(quoted, values)) + "]"
+    return "[" + " ".join(map(quote, values)) + "]"
 
 
 def go_duration(nanoseconds: int) -> str:
@@ -121,7 +122,7 @@ def go_duration(nanoseconds: int) -> str:
 def describe_healthcheck(check: Healthcheck) -> str:
     """The HEALTHCHECK of a history entry."""
     times = (check.interval, check.timeout, check.start_period, check.start_interval)
-    shown = " ".join(quoted(go_duration(value)) for value in times)
+    shown = " ".join(quote(go_duration(value)) for value in times)
     retries = f"'\\x{check.retries:02x}'" if check.retries < 32 else repr(chr(check.retries))
     return f"HEALTHCHECK &{{{go_strings(check.test)} {shown} {retries}}}"
 

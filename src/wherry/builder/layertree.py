@@ -12,7 +12,8 @@ import stat
 from collections.abc import Sequence
 
 from wherry.builder.trees import Entry, Kind, TreeError, content_digest
-from wherry.storage.merged import Stack, children, is_opaque, is_whiteout
+from wherry.fs.opening import open_path, within_reach
+from wherry.storage.merged import Stack, children, is_opaque, is_whiteout, status
 
 _KINDS = {
     stat.S_IFREG: Kind.FILE,
@@ -32,11 +33,15 @@ class LayerTree:
         self._digests: dict[str, str] = {}
 
     def _stack(self, path: str) -> Stack | None:
-        if path not in self._stacks:
-            parent, _, name = path.rpartition("/")
-            above = self._stack(parent)
-            self._stacks[path] = _step(above, name) if above else None
-        return self._stacks[path]
+        missing = []
+        while path not in self._stacks:
+            missing.append(path)
+            path = path.rpartition("/")[0]
+        above = self._stacks[path]
+        for below in reversed(missing):
+            above = _step(above, below.rpartition("/")[2]) if above else None
+            self._stacks[below] = above
+        return above
 
     def entry(self, path: str) -> Entry | None:
         """See `trees.Tree`."""
@@ -45,34 +50,19 @@ class LayerTree:
             return None
         if not stack:
             return Entry(Kind.DIRECTORY, 0o755)
-        found = os.lstat(stack[0])
-        kind = _KINDS.get(stat.S_IFMT(found.st_mode))
-        if kind is None:
-            return None  # a socket
-        device = kind in (Kind.CHARACTER, Kind.BLOCK)
-        return Entry(
-            kind,
-            stat.S_IMODE(found.st_mode),
-            found.st_uid,
-            found.st_gid,
-            found.st_size if kind is Kind.FILE else 0,
-            found.st_mtime_ns,
-            os.readlink(stack[0]) if kind is Kind.SYMLINK else "",
-            (os.major(found.st_rdev), os.minor(found.st_rdev)) if device else (0, 0),
-            _xattrs(stack[0]) if kind in (Kind.FILE, Kind.DIRECTORY) else {},
-            (found.st_dev, found.st_ino) if kind is Kind.FILE and found.st_nlink > 1 else None,
-        )
+        with within_reach(stack[0]) as near:
+            return _entry(near)
 
     def children(self, path: str) -> list[str]:
         """See `trees.Tree`."""
         stack = self._stack(path)
-        if not stack or not stat.S_ISDIR(os.lstat(stack[0]).st_mode):
+        if not stack or not stat.S_ISDIR(status(stack[0]).st_mode):
             return []
         return sorted(children(stack))
 
     def open(self, path: str) -> io.BufferedReader:
         """See `trees.Tree`."""
-        return open(self.host_path(path), "rb", opener=_no_follow)
+        return open(self.host_path(path), "rb", opener=open_path)
 
     def digest(self, path: str) -> str:
         """See `trees.Tree`."""
@@ -94,29 +84,46 @@ class LayerTree:
         return stack[0]
 
 
+def _entry(path: str) -> Entry | None:
+    found = os.lstat(path)
+    kind = _KINDS.get(stat.S_IFMT(found.st_mode))
+    if kind is None:
+        return None  # a socket
+    device = kind in (Kind.CHARACTER, Kind.BLOCK)
+    return Entry(
+        kind,
+        stat.S_IMODE(found.st_mode),
+        found.st_uid,
+        found.st_gid,
+        found.st_size if kind is Kind.FILE else 0,
+        found.st_mtime_ns,
+        os.readlink(path) if kind is Kind.SYMLINK else "",
+        (os.major(found.st_rdev), os.minor(found.st_rdev)) if device else (0, 0),
+        _xattrs(path) if kind in (Kind.FILE, Kind.DIRECTORY) else {},
+        (found.st_dev, found.st_ino) if kind is Kind.FILE and found.st_nlink > 1 else None,
+    )
+
+
 def _step(above: Stack, name: str) -> Stack | None:
     found: list[str] = []
     for directory in above:
         path = f"{directory}/{name}"
         try:
-            status = os.lstat(path)
+            found_here = status(path)
         except OSError:
             continue
-        if is_whiteout(status):
+        if is_whiteout(found_here):
             break
-        if not stat.S_ISDIR(status.st_mode):
+        if not stat.S_ISDIR(found_here.st_mode):
             if not found:
                 return (path,)
             break
         found.append(path)
-        if is_opaque(path):
-            break
+        with within_reach(path) as near:
+            if is_opaque(near):
+                break
     # The stack of a file has one element and no children: no directory is searched below it.
     return tuple(found) or None
-
-
-def _no_follow(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW)
 
 
 def _xattrs(path: str) -> dict[str, bytes]:

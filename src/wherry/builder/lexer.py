@@ -107,7 +107,6 @@ class _Reader:
         self._physical = text.split("\n")
         if not self._physical[-1]:
             self._physical.pop()
-        self._ends_with_newline = text.endswith("\n")
         self._number = 0  # of the line read last, 1-based
         self._seen: set[str] = set()
         self._directives_over = False

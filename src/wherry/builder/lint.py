@@ -6,11 +6,11 @@ Source: https://docs.docker.com/reference/build-checks/
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from wherry.builder.dockerfile import Dockerfile, Stage
-from wherry.builder.errors import SyntaxProblem, quoted, suggestion
+from wherry.builder.errors import SyntaxProblem, suggestion
 from wherry.builder.instructions import (
     Add,
     Arg,
@@ -27,10 +27,11 @@ from wherry.builder.instructions import (
     Shell,
     Workdir,
 )
-from wherry.builder.platforms import host_platform
 from wherry.builder.scope import BUILTIN, PREDEFINED, global_scope, platform_arguments
 from wherry.builder.words import Expander
 from wherry.dockerignore import Matcher
+from wherry.golang import quote
+from wherry.images.platforms import this_platform
 
 _DOCUMENTATION = "https://docs.docker.com/go/dockerfile/rule/"
 RULES = {
@@ -132,9 +133,15 @@ def lint(
     return sorted(kept, key=lambda finding: finding.line)
 
 
-def fails(dockerfile: Dockerfile) -> bool:
-    """Whether warnings shall fail the build (``# check=error=true``)."""
-    return _settings(dockerfile.directives.check)[2]
+def violation(dockerfile: Dockerfile, findings: Iterable[Finding]) -> str:
+    """Why ``findings`` fail the build, as BuildKit says it; "" when they do not.
+
+    They do when the Dockerfile asks for it (``# check=error=true``).
+    """
+    rules = dict.fromkeys(finding.rule for finding in findings)
+    if not rules or not _settings(dockerfile.directives.check)[2]:
+        return ""
+    return f"lint violation found for rules: {', '.join(rules)}"
 
 
 def _settings(text: str) -> tuple[list[str], list[str], bool]:
@@ -181,17 +188,17 @@ def _stage_names(dockerfile: Dockerfile) -> Iterator[Finding]:
             message = f"'{words[-2]}' and '{words[0]}' keywords' casing do not match"
             yield Finding("FromAsCasing", line, message)
         if name in _RESERVED_STAGES:
-            message = f"Stage name should not use the same name as reserved stage {quoted(name)}"
+            message = f"Stage name should not use the same name as reserved stage {quote(name)}"
             yield Finding("ReservedStageName", line, message)
         if name and name in seen:
-            message = f"Duplicate stage name {quoted(name)}, stage names should be unique"
+            message = f"Duplicate stage name {quote(name)}, stage names should be unique"
             yield Finding("DuplicateStageName", line, message)
         seen.add(name)
 
 
 def _from(dockerfile: Dockerfile, arguments: Mapping[str, str]) -> Iterator[Finding]:
     escape = dockerfile.directives.escape
-    host = host_platform()
+    host = this_platform()
     declared = platform_arguments(host, host, "default").keys() | {
         name for argument in dockerfile.global_args for name, _ in argument.declarations
     }
@@ -236,7 +243,7 @@ def _one_from(
     elif platform and "$" not in origin.platform:
         named = origin.name and any(part in origin.name for part in platform.split("/"))
         if not named:
-            message = f"FROM --platform flag should not use constant value {quoted(platform)}"
+            message = f"FROM --platform flag should not use constant value {quote(platform)}"
             yield Finding("FromPlatformFlagConstDisallowed", line, message)
 
 
@@ -270,10 +277,10 @@ def _stage(
         line = instruction.origin.start
         shell_set = shell_set or isinstance(instruction, Shell)
         match instruction:
-            case Workdir(path=path):
+            case Workdir(value=path):
                 if not path.startswith(("/", "$")) and not absolute:
                     message = (
-                        f"Relative workdir {quoted(path)} can have unexpected results"
+                        f"Relative workdir {quote(path)} can have unexpected results"
                         " if the base image changes"
                     )
                     yield Finding("WorkdirRelativePath", line, message)
@@ -321,7 +328,7 @@ def _ignored_sources(instruction: Copy | Add, ignored: Matcher | None) -> Iterat
     for source in instruction.sources:
         if "://" not in source and ignored.excludes(source.lstrip("/")):
             message = (
-                f"Attempting to {instruction.NAME.title()} file {quoted(source)}"
+                f"Attempting to {instruction.NAME.title()} file {quote(source)}"
                 " that is excluded by .dockerignore"
             )
             yield Finding("CopyIgnoredFile", instruction.origin.start, message)
@@ -337,7 +344,7 @@ def _secrets(instruction: Instruction) -> Iterator[Finding]:
         if _SECRET.search(name) and not _NO_SECRET.search(name):
             message = (
                 "Do not use ARG or ENV instructions for sensitive data"
-                f" ({instruction.NAME} {quoted(name)})"
+                f" ({instruction.NAME} {quote(name)})"
             )
             yield Finding("SecretsUsedInArgOrEnv", instruction.origin.start, message)
 
@@ -396,7 +403,7 @@ def _expanded_texts(instruction: Instruction) -> Iterator[str]:
             yield from (default for _, default in declarations if default is not None)
         case Copy() | Add():
             yield from (*instruction.sources, instruction.destination)
-        case Workdir(path=path):
+        case Workdir(value=path):
             yield path
         case Expose(ports=ports):
             yield from ports

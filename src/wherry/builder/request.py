@@ -9,8 +9,8 @@ from typing import Any
 
 from wherry.builder.backend import Credentials, Resources
 from wherry.builder.imagecache import CacheTarget
-from wherry.builder.platforms import Platform
 from wherry.builder.trees import Tree
+from wherry.images.platforms import Platform
 
 Secrets = Callable[[str], Awaitable[bytes | None]]
 """The id of a secret → its value, or None."""
@@ -86,4 +86,4 @@ class BuildRequest:
     explain: bool = False
     check: bool = False
     allow_insecure: bool = False
-    allow_host_network: bool = True
+    allow_host_network: bool = False

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import os
 import posixpath
-import shutil
 import tempfile
 import uuid
 from collections.abc import Mapping, Sequence
@@ -16,8 +16,8 @@ from typing import Any
 
 from wherry.builder import imageconfig
 from wherry.builder.backend import CommandFailed, RunMount, RunRequest
-from wherry.builder.context import unpack
-from wherry.builder.errors import SyntaxProblem, quoted
+from wherry.builder.context import unpack, unpack_file
+from wherry.builder.errors import SyntaxProblem
 from wherry.builder.instructions import Mount, Run
 from wherry.builder.instructions.run import SCRIPT_DIRECTORY
 from wherry.builder.job import Job, Made, Place, layers_digest
@@ -26,6 +26,10 @@ from wherry.builder.progress import Lane
 from wherry.builder.state import StageState
 from wherry.builder.trees import Kind, Tree, entry_digest, normalise, resolve, walk
 from wherry.errors import InvalidParameter
+from wherry.fs.making import make_file
+from wherry.fs.opening import DIRECTORY
+from wherry.fs.removing import remove_path
+from wherry.golang import quote
 
 
 async def run_step(
@@ -178,13 +182,7 @@ async def _host_mount(
         case "tmpfs":
             return RunMount(mount.target, size=mount.size)
         case "cache":
-            directory = await stack.enter_async_context(job.mounts.use(mount))
-            if tree is not None and not os.listdir(directory):
-                root = resolve(tree, normalise(mount.source)) or ""
-                await asyncio.to_thread(unpack, tree, root, directory)
-                return RunMount(mount.target, directory, mount.readonly)
-            subpath = "" if tree is not None else mount.source
-            return RunMount(mount.target, directory, mount.readonly, subpath=subpath)
+            return await _cache(job, mount, tree, stack)
         case "secret":
             return await _secret_file(job, mount, stack)
         case "ssh":
@@ -193,6 +191,19 @@ async def _host_mount(
     # A privileged command could make a mount writable.
     shared = mount.readonly and not privileged
     return await _bind(job, mount, tree, stack, shared=shared)
+
+
+async def _cache(job: Job, mount: Mount, tree: Tree | None, stack: AsyncExitStack) -> RunMount:
+    """A cache; with ``from=`` a new one begins with the files of ``source`` there."""
+    if tree is None:
+        directory = await stack.enter_async_context(job.mounts.use(mount))
+        return RunMount(mount.target, directory, mount.readonly, subpath=mount.source)
+    root = resolve(tree, normalise(mount.source))
+    if root is None:
+        raise SyntaxProblem(f"cache mount {mount.target}: {mount.source or '/'} not found")
+    origin = f"{mount.origin}:/{normalise(mount.source)}"
+    used = job.mounts.use(mount, functools.partial(unpack, tree, root), origin)
+    return RunMount(mount.target, await stack.enter_async_context(used), mount.readonly)
 
 
 async def _bind(
@@ -208,27 +219,24 @@ async def _bind(
         raise SyntaxProblem(f"bind mount {mount.target}: {mount.source or '/'} not found")
     if shared and isinstance(tree, LayerTree) and (path := tree.plain_path(root)):
         return RunMount(mount.target, path, readonly=True)
-    directory = _scratch(job, stack)
+    if entry.kind not in (Kind.FILE, Kind.DIRECTORY):
+        raise SyntaxProblem(f"bind mount {mount.target}: {mount.source} is no file")
+    path, directory = _scratch(job, stack)
     if entry.is_directory:
         await asyncio.to_thread(unpack, tree, root, directory)
-        os.chmod(directory, entry.mode)
-        return RunMount(mount.target, directory, mount.readonly)
-    if entry.kind is not Kind.FILE:
-        raise SyntaxProblem(f"bind mount {mount.target}: {mount.source} is no file")
-    path = f"{directory}/file"
-    with tree.open(root) as source, open(path, "xb") as file:
-        await asyncio.to_thread(shutil.copyfileobj, source, file)
-    os.chmod(path, entry.mode)
-    return RunMount(mount.target, path, mount.readonly)
+        os.fchmod(directory, entry.mode)
+        return RunMount(mount.target, path, mount.readonly)
+    with tree.open(root) as source:
+        await asyncio.to_thread(unpack_file, source, entry, directory, "file")
+    return RunMount(mount.target, f"{path}/file", mount.readonly)
 
 
 async def _script(job: Job, name: str, text: str, stack: AsyncExitStack) -> RunMount:
-    directory = _scratch(job, stack)
-    path = f"{directory}/{posixpath.basename(name)}"
-    with open(path, "x", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(text)
-    os.chmod(path, 0o755)
-    return RunMount(SCRIPT_DIRECTORY, directory, readonly=True)
+    path, directory = _scratch(job, stack)
+    with open(make_file(directory, posixpath.basename(name)), "wb") as file:
+        file.write(text.encode("utf-8", "surrogateescape"))
+        os.fchmod(file.fileno(), 0o755)
+    return RunMount(SCRIPT_DIRECTORY, path, readonly=True)
 
 
 def _named_agents(mounts: tuple[Mount, ...]) -> tuple[Mount, ...]:
@@ -258,7 +266,7 @@ async def _agent(job: Job, mount: Mount, stack: AsyncExitStack) -> RunMount | No
     path = f"{stack.enter_context(job.backend.in_memory())}/agent"
     if not await job.request.agents(name, path, stack):
         if mount.required:
-            raise InvalidParameter(f"no SSH key {quoted(name)} forwarded from the client")
+            raise InvalidParameter(f"no SSH key {quote(name)} forwarded from the client")
         return None
     os.chown(path, mount.uid or 0, mount.gid or 0)
     os.chmod(path, 0o600 if mount.mode is None else mount.mode)
@@ -298,8 +306,11 @@ async def _secret_environment(job: Job, mounts: tuple[Mount, ...]) -> dict[str, 
     return values
 
 
-def _scratch(job: Job, stack: AsyncExitStack) -> str:
-    directory = tempfile.mkdtemp(prefix=f"mount-{uuid.uuid4().hex[:8]}-", dir=job.backend.directory)
-    stack.callback(shutil.rmtree, directory, ignore_errors=True)
-    os.chmod(directory, 0o755)
-    return directory
+def _scratch(job: Job, stack: AsyncExitStack) -> tuple[str, int]:
+    """A new directory for one command: its path, and itself open until then."""
+    path = tempfile.mkdtemp(prefix=f"mount-{uuid.uuid4().hex[:8]}-", dir=job.backend.directory)
+    stack.push_async_callback(asyncio.to_thread, remove_path, path)
+    directory = os.open(path, DIRECTORY)
+    stack.callback(os.close, directory)
+    os.fchmod(directory, 0o755)
+    return path, directory

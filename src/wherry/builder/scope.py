@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 
 from wherry.builder.errors import SyntaxProblem, suggestion
 from wherry.builder.instructions import Arg
-from wherry.builder.platforms import Platform
 from wherry.builder.words import Expander
+from wherry.images.platforms import Platform
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
 # Usable without ARG; they change no cache key and are not in the history unless declared.

@@ -18,7 +18,6 @@ from wherry.builder.dockerfile import Dockerfile, parse_triggers
 from wherry.builder.errors import DockerfileError, SyntaxProblem
 from wherry.builder.instructions import Add, Copy, Instruction, Run, Workdir
 from wherry.builder.job import Job, Place
-from wherry.builder.platforms import Platform, host_platform, parse_platform
 from wherry.builder.progress import Lane, Output, Title
 from wherry.builder.request import BuildRequest, ContextTree
 from wherry.builder.runstep import run_step
@@ -27,6 +26,8 @@ from wherry.builder.stages import Graph, StageNode, build_graph, link
 from wherry.builder.state import StageState, change
 from wherry.builder.trees import Tree
 from wherry.builder.words import Expander
+from wherry.errors import InvalidParameter
+from wherry.images.platforms import Platform, parse_platform, this_platform
 
 _COMMANDS_AT_ONCE = 4
 
@@ -87,7 +88,7 @@ class _Build:
         self._request = request
         self._dockerfile = dockerfile
         self._output = output
-        self._platform = request.platform or host_platform()
+        self._platform = request.platform or this_platform()
         self._escape = dockerfile.directives.escape
         self._globals = self._global_arguments()
         self._graph: Graph = build_graph(dockerfile, request.target, self._globals)
@@ -103,7 +104,7 @@ class _Build:
             return global_scope(
                 self._dockerfile.global_args,
                 self._request.arguments,
-                host_platform(),
+                this_platform(),
                 self._platform,
                 self._escape,
                 target,
@@ -271,7 +272,7 @@ class _Build:
             return self._platform
         try:
             return parse_platform(Expander(self._globals, self._escape).word(text))
-        except SyntaxProblem as problem:
+        except (SyntaxProblem, InvalidParameter) as problem:
             line = node.stage.origin.origin.start
             raise DockerfileError(
                 f"failed to parse platform {text}: {problem}", line, self._dockerfile.file

@@ -13,6 +13,7 @@ from wherry.builder.layertar import layer_tar
 from wherry.builder.layertree import LayerTree
 from wherry.builder.state import StageState
 from wherry.builder.trees import Entry, Kind, Tree
+from wherry.storage.merged import status
 
 _WHITEOUT = ".wh."
 
@@ -67,7 +68,7 @@ def _same(before: Tree, after: Tree, path: str) -> bool:
     if before.entry(path) is None:
         return False
     if isinstance(before, LayerTree) and isinstance(after, LayerTree):
-        return os.path.samestat(os.lstat(before.host_path(path)), os.lstat(after.host_path(path)))
+        return os.path.samestat(status(before.host_path(path)), status(after.host_path(path)))
     return False
 
 

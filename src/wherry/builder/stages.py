@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wherry.builder.dockerfile import Dockerfile, Stage
-from wherry.builder.errors import DockerfileError, SyntaxProblem, quoted, suggestion
+from wherry.builder.errors import DockerfileError, SyntaxProblem, suggestion
 from wherry.builder.instructions import Copy, Run
 from wherry.builder.instructions.mounts import mount_source_name
 from wherry.builder.scope import stage_base
+from wherry.golang import quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,8 @@ def link(dockerfile: Dockerfile, name: str, before: int, line: int) -> Link:
                 problem = f"circular dependency detected on stage: {lower}"
             else:
                 problem = (
-                    f"cannot copy from stage {quoted(lower)}, it needs to be defined before"
-                    f" current stage {quoted(dockerfile.stages[before].name)}"
+                    f"cannot copy from stage {quote(lower)}, it needs to be defined before"
+                    f" current stage {quote(dockerfile.stages[before].name)}"
                 )
             raise DockerfileError(problem, line, dockerfile.file)
     return Link(None, name)
@@ -85,7 +86,7 @@ def find_target(dockerfile: Dockerfile, target: str) -> int:
         return int(lower)
     names = [stage.origin.name for stage in dockerfile.stages if stage.origin.name]
     raise DockerfileError(
-        f"target stage {quoted(target)} could not be found{suggestion(target, names)}",
+        f"target stage {quote(target)} could not be found{suggestion(target, names)}",
         file=dockerfile.file,
     )
 

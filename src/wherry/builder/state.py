@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -29,8 +29,8 @@ from wherry.builder.instructions import (
     Volume,
     Workdir,
 )
-from wherry.builder.platforms import Platform
 from wherry.builder.scope import Scope
+from wherry.images.platforms import Platform
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,60 +136,71 @@ class Change:
 
 def change(state: StageState, instruction: Instruction) -> Change:
     """Apply an instruction that makes no layer. Raises SyntaxProblem."""
+    apply = _CHANGES.get(type(instruction))
+    if apply is None:
+        raise TypeError(f"{instruction.NAME} makes a layer")
+    return apply(state, instruction)
+
+
+def _command(state: StageState, instruction: Cmd) -> Change:
+    command = list(instruction.command.with_shell(imageconfig.shell_of(state.config)))
+    changed = replace(state.with_config(Cmd=command), command_set=True)
+    return Change(changed, f"CMD {imageconfig.go_strings(command)}")
+
+
+def _expose(state: StageState, instruction: Expose) -> Change:
+    words = state.scope.expander.words(" ".join(instruction.ports))
+    ports = imageconfig.exposed_ports(words)
+    merged = {**(state.config.get("ExposedPorts") or {}), **ports}
+    return Change(state.with_config(ExposedPorts=merged), f"EXPOSE {' '.join(sorted(words))}")
+
+
+def _user(state: StageState, instruction: User) -> Change:
+    user = state.scope.expander.word(instruction.value)
+    return Change(state.with_config(User=user), f"USER {user}")
+
+
+def _volume(state: StageState, instruction: Volume) -> Change:
+    paths = [state.scope.expander.word(path).strip() for path in instruction.paths]
+    if not all(paths):
+        raise SyntaxProblem("VOLUME specified can not be an empty string")
+    volumes = {**(state.config.get("Volumes") or {}), **{path: {} for path in paths}}
+    return Change(state.with_config(Volumes=volumes), f"VOLUME [{' '.join(paths)}]")
+
+
+def _stop_signal(state: StageState, instruction: StopSignal) -> Change:
+    signal = imageconfig.check_signal(state.scope.expander.word(instruction.value))
+    return Change(state.with_config(StopSignal=signal), f"STOPSIGNAL {signal}")
+
+
+def _healthcheck(state: StageState, instruction: Healthcheck) -> Change:
+    check = imageconfig.healthcheck_config(instruction)
+    text = imageconfig.describe_healthcheck(instruction)
+    return Change(state.with_config(Healthcheck=check), text)
+
+
+def _shell(state: StageState, instruction: Shell) -> Change:
+    shell = list(instruction.shell)
+    return Change(state.with_config(Shell=shell), f"SHELL [{' '.join(shell)}]")
+
+
+def _on_build(state: StageState, instruction: OnBuild) -> Change:
+    triggers = [*(state.config.get("OnBuild") or ()), instruction.trigger]
+    return Change(state.with_config(OnBuild=triggers), f"ONBUILD {instruction.trigger}")
+
+
+def _maintainer(state: StageState, instruction: Maintainer) -> Change:
+    author = instruction.value
+    return Change(replace(state, author=author), f"MAINTAINER {author}")
+
+
+def _expanded(state: StageState, instruction: Env | Label) -> dict[str, str]:
     expand = state.scope.expander.word
-    match instruction:
-        case Env():
-            values = {expand(name): expand(value) for name, value in instruction.pairs}
-            return _environment(state, values)
-        case Label():
-            labels = {expand(name): expand(value) for name, value in instruction.pairs}
-            return _labels(state, labels)
-        case Arg():
-            return _argument(state, instruction)
-        case Cmd():
-            command = list(instruction.command.with_shell(imageconfig.shell_of(state.config)))
-            changed = replace(state.with_config(Cmd=command), command_set=True)
-            return Change(changed, f"CMD {imageconfig.go_strings(command)}")
-        case Entrypoint():
-            return _entrypoint(state, instruction)
-        case Expose():
-            words = state.scope.expander.words(" ".join(instruction.ports))
-            ports = imageconfig.exposed_ports(words)
-            merged = {**(state.config.get("ExposedPorts") or {}), **ports}
-            return Change(
-                state.with_config(ExposedPorts=merged), f"EXPOSE {' '.join(sorted(words))}"
-            )
-        case User():
-            user = expand(instruction.user)
-            return Change(state.with_config(User=user), f"USER {user}")
-        case Workdir():
-            return _workdir(state, expand(instruction.path))
-        case Volume():
-            paths = [expand(path).strip() for path in instruction.paths]
-            if not all(paths):
-                raise SyntaxProblem("VOLUME specified can not be an empty string")
-            volumes = {**(state.config.get("Volumes") or {}), **{path: {} for path in paths}}
-            return Change(state.with_config(Volumes=volumes), f"VOLUME [{' '.join(paths)}]")
-        case StopSignal():
-            signal = imageconfig.check_signal(expand(instruction.signal))
-            return Change(state.with_config(StopSignal=signal), f"STOPSIGNAL {signal}")
-        case Healthcheck():
-            check = imageconfig.healthcheck_config(instruction)
-            text = imageconfig.describe_healthcheck(instruction)
-            return Change(state.with_config(Healthcheck=check), text)
-        case Shell():
-            shell = list(instruction.shell)
-            return Change(state.with_config(Shell=shell), f"SHELL [{' '.join(shell)}]")
-        case OnBuild():
-            triggers = [*(state.config.get("OnBuild") or ()), instruction.trigger]
-            return Change(state.with_config(OnBuild=triggers), f"ONBUILD {instruction.trigger}")
-        case Maintainer():
-            author = instruction.maintainer
-            return Change(replace(state, author=author), f"MAINTAINER {author}")
-    raise TypeError(f"{instruction.NAME} makes a layer")
+    return {expand(name): expand(value) for name, value in instruction.pairs}
 
 
-def _environment(state: StageState, values: Mapping[str, str]) -> Change:
+def _environment(state: StageState, instruction: Env) -> Change:
+    values = _expanded(state, instruction)
     if not all(values):
         raise SyntaxProblem("ENV names can not be blank")
     config = imageconfig.with_environment(state.config, values)
@@ -197,7 +208,8 @@ def _environment(state: StageState, values: Mapping[str, str]) -> Change:
     return Change(replace(state, config=config, scope=state.scope.with_env(values)), text)
 
 
-def _labels(state: StageState, labels: Mapping[str, str]) -> Change:
+def _labels(state: StageState, instruction: Label) -> Change:
+    labels = _expanded(state, instruction)
     if not all(labels):
         raise SyntaxProblem("LABEL names can not be blank")
     text = "LABEL " + " ".join(f"{name}={value}" for name, value in labels.items())
@@ -222,6 +234,25 @@ def _entrypoint(state: StageState, instruction: Entrypoint) -> Change:
     return Change(changed, f"ENTRYPOINT {imageconfig.go_strings(command)}")
 
 
-def _workdir(state: StageState, path: str) -> Change:
+def _workdir(state: StageState, instruction: Workdir) -> Change:
+    path = state.scope.expander.word(instruction.value)
     where = imageconfig.working_directory(state.config.get("WorkingDir") or "", path)
     return Change(state.with_config(WorkingDir=where), f"WORKDIR {where}")
+
+
+_CHANGES: Mapping[type[Instruction], Callable[[StageState, Any], Change]] = {
+    Arg: _argument,
+    Cmd: _command,
+    Entrypoint: _entrypoint,
+    Env: _environment,
+    Expose: _expose,
+    Healthcheck: _healthcheck,
+    Label: _labels,
+    Maintainer: _maintainer,
+    OnBuild: _on_build,
+    Shell: _shell,
+    StopSignal: _stop_signal,
+    User: _user,
+    Volume: _volume,
+    Workdir: _workdir,
+}

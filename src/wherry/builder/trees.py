@@ -116,12 +116,18 @@ def resolve(
 
 def walk(tree: Tree, path: str) -> Iterator[str]:
     """All paths below a directory, parents first, sorted."""
-    for name in tree.children(path):
-        below = f"{path}/{name}" if path else name
+    pending = [(path, iter(tree.children(path)))]
+    while pending:
+        above, names = pending[-1]
+        name = next(names, None)
+        if name is None:
+            pending.pop()
+            continue
+        below = f"{above}/{name}" if above else name
         yield below
         entry = tree.entry(below)
         if entry is not None and entry.is_directory:
-            yield from walk(tree, below)
+            pending.append((below, iter(tree.children(below))))
 
 
 def content_digest(file: io.BufferedReader) -> str:

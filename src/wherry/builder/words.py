@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from wherry.builder.errors import SyntaxProblem, quoted
+from wherry.builder.errors import SyntaxProblem
 from wherry.filepath import SPACE
+from wherry.golang import quote
 
 _SPECIAL_PARAMETERS = "@*#?-$!"
 _END = ""
@@ -56,7 +57,7 @@ class Expander:
         try:
             return _Scanner(text, self).until(_END, self.keep_escapes)
         except SyntaxProblem as problem:
-            raise SyntaxProblem(f"failed to process {quoted(text)}: {problem}") from None
+            raise SyntaxProblem(f"failed to process {quote(text)}: {problem}") from None
 
     def lookup(self, name: str) -> str | None:
         """The value of a variable; its use is noted."""

@@ -7,8 +7,8 @@ here; a pointer inside a struct, of which Go prints the address, is printed as w
 
 from __future__ import annotations
 
-from wherry.cli.golang import format_duration
 from wherry.cli.gotemplate.evaluator import NilPointer, SelfPrinting, go_string
+from wherry.golang import format_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

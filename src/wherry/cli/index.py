@@ -6,6 +6,10 @@ A row is (name, module:attribute below ``wherry.cli.commands``, summary).
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from wherry.cli.command import Command
+
 COMMON = (
     ("run", "run:RUN", "Create and run a new container from an image"),
     ("exec", "exec:EXEC", "Execute a command in a running container"),
@@ -196,6 +200,15 @@ def resolve(name: str) -> str | None:
     """The name under which ``name`` stands in the table, or None."""
     name = _ALIASES.get(name, name)
     return name if name in TABLE else None
+
+
+def load(path: str) -> Command:
+    """Import the command of that name in the index."""
+    from importlib import import_module
+
+    module, _, attribute = TABLE[path][0].partition(":")
+    command: Command = getattr(import_module(f"wherry.cli.commands.{module}"), attribute)
+    return command
 
 
 def aliases(name: str) -> tuple[str, ...]:

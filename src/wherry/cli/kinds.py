@@ -6,7 +6,7 @@ ValueError with the words that a user reads after ``invalid argument "x" for "--
 
 from __future__ import annotations
 
-from wherry.cli.golang import parse_bool, parse_duration, parse_int, quote
+from wherry.golang import parse_bool, parse_duration, parse_int, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

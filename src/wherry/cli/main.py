@@ -12,7 +12,6 @@ from wherry.cli.kinds import BOOL, LIST, STRING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from wherry.cli.command import Command
     from wherry.cli.flags import Options
 
 _RUN_LIKE = frozenset(("run", "create", "container run", "container create"))
@@ -190,21 +189,12 @@ def _unknown(name: str, group: str) -> int:
     return 1
 
 
-def load(path: str) -> Command:
-    """Import the command of that name in the index."""
-    from importlib import import_module
-
-    module, _, attribute = index.TABLE[path][0].partition(":")
-    command: Command = getattr(import_module(f"wherry.cli.commands.{module}"), attribute)
-    return command
-
-
 def _run(options: Options, path: str, words: list[str]) -> int:
     from wherry.cli.command import check_arguments
     from wherry.cli.session import Session
     from wherry.errors import WherryError
 
-    command = load(path)
+    command = index.load(path)
     session = Session(options, path)
     try:
         own, arguments = command.flags.parse(words, warn=_say)

@@ -6,7 +6,7 @@ import time
 from datetime import UTC
 
 from wherry.cli.errors import CliError
-from wherry.cli.golang import parse_duration, quote
+from wherry.golang import parse_duration, quote
 
 _FORMS = (
     "%Y-%m-%dT%H:%M:%S",

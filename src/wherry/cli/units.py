@@ -9,11 +9,6 @@ _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
 _MINUTE, _HOUR, _DAY, _WEEK, _MONTH, _YEAR = 60, 3600, 86400, 604800, 2592000, 31536000
 
 
-def four_digits(value: float) -> str:
-    """``value`` as ``%.4g`` prints it."""
-    return f"{value:.4g}"
-
-
 def _scale(size: float, base: float, units: tuple[str, ...], precision: int) -> str:
     index = 0
     while size >= base and index < len(units) - 1:

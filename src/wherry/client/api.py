@@ -11,7 +11,15 @@ from wherry.client.http import Response, Stream, read_response, send_request
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from typing import Any
+    from typing import Any, TypedDict, Unpack
+
+    class Parts(TypedDict, total=False):
+        """What a request carries beside method and path."""
+
+        query: Mapping[str, Any] | None
+        body: object
+        headers: Mapping[str, str] | None
+
 
 NEWEST_VERSION = "1.51"
 OLDEST_VERSION = "1.24"
@@ -174,17 +182,9 @@ class ApiClient:
             raise error
         return response
 
-    def call(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, Any] | None = None,
-        body: object = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Any:
+    def call(self, method: str, path: str, **parts: Unpack[Parts]) -> Any:
         """Like ``request``, and returns the decoded JSON of the answer (None when empty)."""
-        data = self.call_raw(method, path, query=query, body=body, headers=headers)
+        data = self.call_raw(method, path, **parts)
         if not data:
             return None
         try:
@@ -192,32 +192,16 @@ class ApiClient:
         except ValueError as error:
             raise ClientError(f"{method} {path}: the daemon's answer is not JSON") from error
 
-    def call_raw(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, Any] | None = None,
-        body: object = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> bytes:
+    def call_raw(self, method: str, path: str, **parts: Unpack[Parts]) -> bytes:
         """Like ``request``, and returns the whole body as it came."""
-        response = self.request(method, path, query=query, body=body, headers=headers)
+        response = self.request(method, path, **parts)
         data = response.read()
         self._release(response)
         return data
 
-    def stream(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, Any] | None = None,
-        body: object = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Iterator[dict[str, Any]]:
+    def stream(self, method: str, path: str, **parts: Unpack[Parts]) -> Iterator[dict[str, Any]]:
         """Like ``request``, and yields the JSON objects of the answer as they come."""
-        response = self.request(method, path, query=query, body=body, headers=headers)
+        response = self.request(method, path, **parts)
         try:
             for line in response.lines():
                 if line.strip(b"\r\x1e "):

@@ -38,20 +38,6 @@ class Stream:
         except ConnectionResetError:
             return b""
 
-    def read_exactly(self, count: int) -> bytes:
-        """``count`` bytes, or fewer when the stream ends before."""
-        if len(self._ahead) >= count:
-            data, self._ahead = self._ahead[:count], self._ahead[count:]
-            return data
-        parts = []
-        while count:
-            part = self.read_some(count)
-            if not part:
-                break
-            parts.append(part)
-            count -= len(part)
-        return b"".join(parts)
-
     def read_line(self) -> bytes:
         """One line without its line end; raises ConnectionLost at the end of the stream."""
         while b"\n" not in self._ahead:
@@ -70,7 +56,9 @@ class Stream:
             return True
         import select
 
-        return bool(select.select([self.sock], [], [], 0)[0])
+        ready = select.poll()
+        ready.register(self.sock, select.POLLIN)
+        return bool(ready.poll(0))
 
     def write(self, data: bytes) -> None:
         """Send all of ``data``."""

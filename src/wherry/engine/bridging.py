@@ -64,11 +64,25 @@ async def from_thread(make: Callable[[], Iterator[T]]) -> AsyncIterator[T]:
                 break
         return items
 
+    step: asyncio.Future[list[T]] | None = None
     try:
-        while items := await asyncio.to_thread(batch):
+        while True:
+            step = asyncio.ensure_future(asyncio.to_thread(batch))
+            items = await asyncio.shield(step)
+            if not items:
+                return
             for item in items:
                 yield item
     finally:
-        close = getattr(iterator, "close", None)
-        if close is not None:
-            await asyncio.to_thread(close)
+        await asyncio.shield(asyncio.ensure_future(_closed(iterator, step)))
+
+
+async def _closed(iterator: Iterator[T], step: asyncio.Future[list[T]] | None) -> None:
+    """Close ``iterator`` when the thread that is in it, if any, has come out."""
+    if step is not None:
+        await asyncio.wait({step})
+        if not step.cancelled():
+            step.exception()  # told to the consumer, if there still is one
+    close = getattr(iterator, "close", None)
+    if close is not None:
+        await asyncio.to_thread(close)

@@ -22,7 +22,6 @@ from wherry.builder.backend import (
     RunResult,
 )
 from wherry.builder.layertree import LayerTree
-from wherry.builder.platforms import Platform
 from wherry.engine import ids
 from wherry.engine.buildstubs import Stubs
 from wherry.engine.config.codec import decode, encode
@@ -38,15 +37,15 @@ from wherry.engine.containers.start import compiled_filter
 from wherry.engine.images import Images
 from wherry.engine.spec.runtimespec import RANGE_SIZE, SpecInput, build
 from wherry.errors import InvalidParameter, KernelError, NotFound
+from wherry.fs.removing import remove_path
 from wherry.images import reference
 from wherry.images.archive import ArchivedImage, archive
-from wherry.images.manifest import Platform as ImagePlatform
+from wherry.images.platforms import Platform
 from wherry.linux import mounts
 from wherry.linux.probe import idmapped_mounts
 from wherry.network import requests
 from wherry.runtime.bundle import Bundle, LogConfig
 from wherry.runtime.client import AttachRequest, Shim
-from wherry.storage.driver import remove_tree
 
 _READ = 1 << 16
 _MEMORY = "build-secret-"
@@ -79,13 +78,10 @@ class BuildEngine:
         credentials: Credentials,
     ) -> BaseImage:
         """The image of that name; pulled when it is not here, or always with ``pull``."""
-        wanted = None
-        if platform is not None:
-            wanted = ImagePlatform(platform.os, platform.architecture, platform.variant)
         store = self._services.images
         if not pull:
             try:
-                return _base(await asyncio.to_thread(store.resolve, name, wanted))
+                return _base(await asyncio.to_thread(store.resolve, name, platform))
             except NotFound:
                 pass
         parsed = reference.parse(name)
@@ -96,7 +92,7 @@ class BuildEngine:
             auth=await credentials(parsed.domain),
             emit=emit,
         )
-        return _base(await asyncio.to_thread(store.resolve, name, wanted))
+        return _base(await asyncio.to_thread(store.resolve, name, platform))
 
     def local_image(self, name: str) -> BaseImage | None:
         """The image of that name, if it is here."""
@@ -226,7 +222,7 @@ class BuildEngine:
             # After the root is gone: on a full disk only that makes room to record anything.
             undo.push_async_callback(services.networks.detach, container)
             directory = services.directory(container)
-            undo.callback(remove_tree, directory)
+            undo.callback(remove_path, directory)
             os.mkdir(directory, 0o710)
             undo.callback(self._layers.remove_root, container)
             await asyncio.to_thread(self._layers.create_root, container, request.layers)
@@ -271,6 +267,7 @@ class BuildEngine:
     ) -> int:
         services = self._services
         async with AsyncExitStack() as undo:
+            await namespaces.settled(services, host)
             joined = namespaces.resolve(services, container, host, self._first_id(host))
             donor = namespaces.joined_reference(host.network_mode)
             files = services.directory(services.find(donor).id if donor else container)
@@ -315,15 +312,13 @@ class BuildEngine:
         self, container: str, host: HostConfig, given: SpecInput, layers: Sequence[str]
     ) -> Bundle:
         services = self._services
-        parent = host.cgroup_parent or services.config.cgroup_parent
-        above = f"/{parent.strip('/')}" if parent else services.instance.cgroup_parent
         return Bundle(
             id=container,
             spec=build(given),
             root=self._layers.driver.root(container, layers),
             directory=services.directory(container),
             socket=services.socket(container),
-            cgroup=f"{above}/{container}",
+            cgroup=services.cgroup_below(host.cgroup_parent, container),
             log=LogConfig(driver="none"),
             seccomp=compiled_filter(services, host),
         )

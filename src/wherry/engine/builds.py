@@ -16,8 +16,8 @@ from wherry.engine.building import BuildEngine
 from wherry.engine.containers.services import Services
 from wherry.engine.filters import Filters
 from wherry.engine.images import Images
-from wherry.engine.timestamps import SECOND, parse_moment
 from wherry.storage.statedb import StateDB
+from wherry.timestamps import SECOND, parse_moment
 
 if TYPE_CHECKING:
     from wherry.builder.buildkit.service import BuildKit
@@ -60,9 +60,10 @@ class Builds:
         await self._builder.build(request, body, remote, emit)
 
     async def close(self) -> None:
-        """Stop the builds of BuildKit's clients; others end with their requests."""
+        """Stop the builds of BuildKit's clients; others have ended with their requests."""
         if self._buildkit is not None:
             await self._buildkit.close()
+        self._builder.close()
 
     async def usage(self) -> list[View]:
         """The ``BuildCache`` of ``GET /system/df``."""

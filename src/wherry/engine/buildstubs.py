@@ -133,4 +133,4 @@ def _hides(directory: int, name: str) -> bool:
     """Whether the layer hides what is below: an opaque directory (""), or a removed name."""
     if name:
         return is_whiteout(os.stat(name, dir_fd=directory, follow_symlinks=False))
-    return is_opaque(f"/proc/self/fd/{directory}/.")
+    return is_opaque(directory)

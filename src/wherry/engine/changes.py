@@ -78,12 +78,12 @@ def _applied(config: ContainerConfig, one: Instruction, commanded: bool) -> Cont
         case known.Volume():
             return replace(config, volumes=_joined(config.volumes, tuple(map(expand, one.paths))))
         case known.Workdir():
-            path = posixpath.normpath(posixpath.join(config.working_dir or "/", expand(one.path)))
+            path = posixpath.normpath(posixpath.join(config.working_dir or "/", expand(one.value)))
             return replace(config, working_dir=path)
         case known.User():
-            return replace(config, user=expand(one.user))
+            return replace(config, user=expand(one.value))
         case known.StopSignal():
-            return replace(config, stop_signal=expand(one.signal))
+            return replace(config, stop_signal=expand(one.value))
         case known.Shell():
             return replace(config, shell=one.shell)
         case known.OnBuild():

@@ -15,7 +15,7 @@ from wherry.engine import dataroot
 from wherry.engine.audit import Audit
 from wherry.engine.builds import Builds
 from wherry.engine.config.limits import HostFacts, parse_number_set
-from wherry.engine.containers.adopt import adopt
+from wherry.engine.containers.adopt import adopt, recall
 from wherry.engine.containers.containers import Containers
 from wherry.engine.containers.services import Facts, Services, log
 from wherry.engine.containers.store import ContainerStore
@@ -59,6 +59,9 @@ class Result:
 class Engine:
     """Open one with `Engine.open` or `Engine.embedded`; all methods belong to its event loop."""
 
+    adopting: asyncio.Task[None]
+    """Takes over the containers of an earlier engine."""
+
     def __init__(self, services: Services, db: StateDB, lock: int) -> None:
         self._services = services
         self._db = db
@@ -85,7 +88,8 @@ class Engine:
 
     @classmethod
     async def open(cls, config: EngineConfig | None = None) -> Engine:
-        """Own a data root: containers that run are taken over, what a crash left is cleaned up.
+        """Own a data root. Containers that run are taken over, and what a crash left is cleaned up,
+        behind: who asks for a container waits for that one, and `adopting` is done after the last.
 
         Raises Forbidden without root, Conflict when another engine owns the data root or its state
         store is lost, KernelError for what the host refuses.
@@ -101,10 +105,12 @@ class Engine:
             db = await asyncio.to_thread(StateDB, os.path.join(config.data_root, dataroot.STORE))
             undo.callback(db.close)
             services = await _services(config, db, undo)
-            await adopt(services)
+            recalled = await recall(services)
             engine = cls(services, db, lock)
-            engine.execs.adopt()
             undo.pop_all()
+        engine.adopting = services.spawn(
+            adopt(services, recalled, engine.execs.adopt), "taking containers over"
+        )
         services.spawn(keep_copy(db), "copying the state store")
         return engine
 
@@ -154,6 +160,7 @@ class Engine:
         """Let go of everything; containers run on unless the configuration says otherwise."""
         services = self._services
         destroy = services.config.stop_containers_on_close
+        await self._end_adoption(finish=destroy or not services.config.live_restore)
         if destroy:
             await self.containers.remove_all()
         elif not services.config.live_restore:
@@ -177,6 +184,13 @@ class Engine:
         await asyncio.to_thread(write_copy, self._db)
         self._db.close()
         os.close(self._lock)
+
+    async def _end_adoption(self, *, finish: bool) -> None:
+        """Containers that are to end have to be taken over first; others can wait."""
+        if not finish:
+            self._services.closing = True
+            self.adopting.cancel()
+        await asyncio.gather(self.adopting, return_exceptions=True)
 
     def reload(self, config: EngineConfig) -> None:
         """Take over the settings that dockerd takes over while it runs, and tell of it."""

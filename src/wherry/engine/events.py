@@ -18,9 +18,9 @@ from typing import Any, Self
 
 from wherry.engine.eventjournal import EventJournal
 from wherry.engine.filters import Filters
-from wherry.engine.timestamps import SECOND
 from wherry.errors import KernelError
 from wherry.storage.statedb import StateDB
+from wherry.timestamps import SECOND
 
 log = logging.getLogger(__name__)
 

@@ -49,8 +49,11 @@ class Execs:
         self._services = services
         self._execs: dict[str, Exec] = {}
 
-    def _get(self, exec_id: str) -> Exec:
+    async def _get(self, exec_id: str) -> Exec:
         found = self._execs.get(exec_id)
+        if found is None:  # a shim may know it whose container is not yet taken over
+            await self._services.adoption.all()
+            found = self._execs.get(exec_id)
         if found is None or found.container.removed:
             raise NotFound(f"No such exec instance: {exec_id}")
         return found
@@ -60,7 +63,7 @@ class Execs:
         config = decode(ExecConfig, body)
         if not config.cmd:
             raise InvalidParameter("No exec command specified")
-        container = self._services.find(reference)
+        container = await self._services.settled(reference)
         for entry in config.env or ():
             if not entry or entry.startswith("="):
                 raise InvalidParameter(f"invalid environment variable: {entry}")
@@ -94,7 +97,7 @@ class Execs:
 
     async def attachable(self, exec_id: str, tty: bool) -> bool:
         """Whether its output is raw; raises NotFound and Conflict when it cannot be started."""
-        entry = self._get(exec_id)
+        entry = await self._get(exec_id)
         _check_startable(entry)
         return entry.config.tty
 
@@ -113,7 +116,7 @@ class Execs:
         Raises NotFound, Conflict, InvalidParameter for a command that cannot be executed.
         """
         try:
-            entry = self._get(exec_id)
+            entry = await self._get(exec_id)
             shim = _check_startable(entry)
             entry.started = True
             attach = None if sock is None or detach else self._attach(entry, sock, initial)
@@ -146,22 +149,21 @@ class Execs:
         entry.begun.set()
         self._services.spawn(self._watch(entry, shim), f"watching exec {exec_id}")
 
-    def adopt(self) -> None:
-        """Know the execs that a former engine started and that the shims remember."""
-        for container in self._services:
-            shim = container.shim
-            for exec_id, found in shim.execs.items() if shim is not None else ():
-                if shim is None or found["note"] is None:  # a health check of the former engine
-                    continue
-                config = decode(ExecConfig, found["note"])
-                entry = Exec(exec_id, container, config, found["pid"], started=True)
-                self._execs[exec_id] = entry
-                if found["exit"] is not None:
-                    entry.exit_code = found["exit"]["code"]
-                    continue
-                entry.running = True
-                container.execs.append(exec_id)
-                self._services.spawn(self._watch(entry, shim), f"watching exec {exec_id}")
+    def adopt(self, container: Container) -> None:
+        """Know the execs of a container that a former engine started and its shim remembers."""
+        shim = container.shim
+        for exec_id, found in shim.execs.items() if shim is not None else ():
+            if shim is None or found["note"] is None:  # a health check of the former engine
+                continue
+            config = decode(ExecConfig, found["note"])
+            entry = Exec(exec_id, container, config, found["pid"], started=True)
+            self._execs[exec_id] = entry
+            if found["exit"] is not None:
+                entry.exit_code = found["exit"]["code"]
+                continue
+            entry.running = True
+            container.execs.append(exec_id)
+            self._services.spawn(self._watch(entry, shim), f"watching exec {exec_id}")
 
     def _attach(self, entry: Exec, sock: socket.socket, initial: bytes) -> AttachRequest:
         config = entry.config
@@ -234,7 +236,7 @@ class Execs:
         A client that was attached asks right after the streams' end. The shim has told of the
         process's end before that, though perhaps nobody had time to take note of it.
         """
-        entry = self._get(exec_id)
+        entry = await self._get(exec_id)
         if entry.running and entry.container.shim is not None:
             status = entry.container.shim.exec_status(exec_id)
             if status is not None:
@@ -270,7 +272,7 @@ class Execs:
 
         An attached client has its connection before the process runs: one that starts is awaited.
         """
-        entry = self._get(exec_id)
+        entry = await self._get(exec_id)
         if entry.started and not entry.running and entry.exit_code is None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_TO_BEGIN):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import bisect
 import random
 import re
 import secrets
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from wherry.errors import InvalidParameter, NotFound
 
@@ -72,23 +73,52 @@ def check_name(name: str) -> str:
     return name.removeprefix("/")
 
 
-def find(reference: str, ids: Iterable[str], by_name: Mapping[str, str]) -> str:
+class Ids:
+    """Ids in order, so that the beginning of one is found without looking at all."""
+
+    def __init__(self, ids: Iterable[str] = ()) -> None:
+        self._ordered = sorted(ids)
+
+    def __contains__(self, candidate: object) -> bool:
+        if not isinstance(candidate, str):
+            return False
+        place = self._place(candidate)
+        return place < len(self._ordered) and self._ordered[place] == candidate
+
+    def _place(self, text: str) -> int:
+        return bisect.bisect_left(self._ordered, text)
+
+    def add(self, id: str) -> None:
+        """Take an id in."""
+        if id not in self:
+            bisect.insort(self._ordered, id)
+
+    def discard(self, id: str) -> None:
+        """Let an id go, if it is there."""
+        if id in self:
+            del self._ordered[self._place(id)]
+
+    def beginning_with(self, prefix: str) -> Sequence[str]:
+        """Up to two ids that begin so: none, the one that is meant, or one too many."""
+        place = self._place(prefix)
+        return [one for one in self._ordered[place : place + 2] if one.startswith(prefix)]
+
+
+def find(reference: str, known: Ids, by_name: Mapping[str, str]) -> str:
     """The id that ``reference`` (id, name or unique beginning of an id) means.
 
     A full id wins over a name, a name over a prefix. Raises NotFound and InvalidParameter.
     """
     if not reference:
         raise InvalidParameter('invalid name or ID supplied: ""')
-    known = ids if isinstance(ids, (dict, set, frozenset)) else set(ids)
     if reference in known:
         return reference
     named = by_name.get(reference.removeprefix("/"))
     if named is not None:
         return named
-    if all(character in "0123456789abcdef" for character in reference):
-        matching = [candidate for candidate in known if candidate.startswith(reference)]
-        if len(matching) == 1:
-            return matching[0]
-        if matching:
-            raise InvalidParameter(f"multiple IDs found with provided prefix: {reference}")
+    matching = known.beginning_with(reference)
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        raise InvalidParameter(f"multiple IDs found with provided prefix: {reference}")
     raise NotFound(f"No such container: {reference}")

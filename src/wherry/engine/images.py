@@ -20,7 +20,7 @@ from wherry.engine.registries import Registries
 from wherry.errors import InvalidParameter, NotFound
 from wherry.images import hello, import_, listing, load, reference, save, views
 from wherry.images import remove as removal
-from wherry.images.manifest import parse_platform
+from wherry.images.platforms import parse_platform
 from wherry.images.reference import Reference
 from wherry.images.store import Image
 
@@ -103,13 +103,15 @@ class Images:
         """Remove a name, and the image when it was the last; it must be for the one platform."""
         if len(platforms) > 1:
             raise InvalidParameter("multiple platforms are not supported")
-        image = self._resolve(name, platforms[0] if platforms else None)
+        image_id = self._store.resolve_id(name)
+        if platforms:  # it must be for that one
+            self._resolve(name, platforms[0])
         records = await asyncio.to_thread(
             lambda: removal.remove(
                 self._store, name, self._users_of(), force=force, prune=not noprune
             )
         )
-        self._published(records, image.id)
+        self._published(records, image_id)
         return [dict(record) for record in records]
 
     def _users_of(self) -> removal.UsersOf:
@@ -124,7 +126,7 @@ class Images:
         for record in records:
             if "Untagged" in record:
                 self._publish("untag", image_id, image_id)
-            elif self._store.find(record["Deleted"]) is None and record["Deleted"] == image_id:
+            elif record["Deleted"] == image_id and not self._store.has(image_id):
                 self._publish("delete", image_id, image_id)
 
     async def prune(self, filters: Filters | None = None) -> View:

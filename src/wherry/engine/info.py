@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from wherry import __version__
-from wherry.engine.timestamps import rfc3339
+from wherry.timestamps import rfc3339
 
 API_VERSION = "1.51"
 MIN_API_VERSION = "1.12"

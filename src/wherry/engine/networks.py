@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from wherry.engine.config.codec import canonical
+from wherry.engine.config.network import EndpointSettings, NetworkCreate
 from wherry.engine.containers.prune import until_filter
 from wherry.engine.containers.services import Services
 from wherry.engine.filters import Filters
-from wherry.engine.timestamps import parse_rfc3339
 from wherry.errors import InvalidParameter, NotFound
 from wherry.network.model import PREDEFINED
+from wherry.timestamps import parse_rfc3339
 
 View = dict[str, Any]
 
@@ -47,8 +49,8 @@ class EngineNetworks:
         return view
 
     async def create(self, body: Mapping[str, Any]) -> View:
-        """Make a network: {"Id", "Warning"}."""
-        return await self._services.networks.create(body)
+        """Make a network: {"Id", "Warning"}; raises InvalidParameter."""
+        return await self._services.networks.create(canonical(NetworkCreate, body))
 
     async def remove(self, reference: str) -> None:
         """Remove a network that no container is connected to."""
@@ -57,15 +59,16 @@ class EngineNetworks:
     async def connect(
         self, reference: str, container: str, endpoint: Mapping[str, Any] | None = None
     ) -> None:
-        """Put a container on a network."""
-        found = self._services.find(container)
+        """Put a container on a network; raises InvalidParameter for a bad ``endpoint``."""
+        settings = canonical(EndpointSettings, endpoint or {})
+        found = await self._services.settled(container)
         async with found.lock:
-            await self._services.networks.connect(reference, found.id, endpoint)
+            await self._services.networks.connect(reference, found.id, settings)
 
     async def disconnect(self, reference: str, container: str, *, force: bool = False) -> None:
         """Take a container off a network."""
         try:
-            found = self._services.find(container)
+            found = await self._services.settled(container)
         except NotFound:
             if not force:
                 raise

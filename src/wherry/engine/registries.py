@@ -8,12 +8,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from wherry.engine.config.account import AuthConfig
+from wherry.engine.config.codec import decode, encode
 from wherry.engine.filters import Filters
 from wherry.errors import InvalidParameter, NotFound, Unauthorized
 from wherry.images import config as configs
 from wherry.images import manifest as manifests
 from wherry.images import reference as references
-from wherry.images.manifest import Index, Platform, parse_platform
+from wherry.images.manifest import Index
+from wherry.images.platforms import Platform, parse_platform
 from wherry.images.reference import Reference
 from wherry.images.store import Image, ImageStore
 from wherry.registry.credentials import Credentials
@@ -124,11 +127,15 @@ class Registries:
         ]
 
     async def check_account(self, body: Mapping[str, Any]) -> View:
-        """``docker login``: try the account at its registry; raises Unauthorized."""
-        address = str(body.get("serveraddress") or DOCKER_INDEX)
+        """``docker login``: try the account at its registry.
+
+        Raises Unauthorized, InvalidParameter.
+        """
+        account = decode(AuthConfig, body)
+        address = account.server_address or DOCKER_INDEX
         host = address.removeprefix("https://").removeprefix("http://").split("/", 1)[0]
         domain = DOCKER_DOMAIN if host in (DOCKER_INDEX, DOCKER_DOMAIN) else host
-        credentials = Credentials.from_header(body)
+        credentials = Credentials.from_header(encode(account))
         try:
             async for _ in open_sessions(domain, self._options, credentials, push=True):
                 break

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from wherry.engine.timestamps import rfc3339
 from wherry.errors import NotFound
 from wherry.linux.cgroups import Cgroup, CgroupStats
+from wherry.timestamps import rfc3339
 
 INTERVAL = 1.0  # seconds between samples
 _NEVER = "0001-01-01T00:00:00Z"

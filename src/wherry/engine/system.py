@@ -53,7 +53,7 @@ class System:
             containers_paused=statuses.count("paused"),
             containers_stopped=len(statuses)
             - sum(statuses.count(one) for one in ("running", "restarting", "paused")),
-            images=len(services.images.all()),
+            images=services.images.count(),
             storage_driver=DRIVER_NAMES.get(driver.name, driver.name),
             storage_status=status_of(driver, config.storage_driver),
             volume_drivers=services.volumes.drivers(),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
-from wherry.engine.containers import furnish, views
+from wherry.engine.containers.rows import rows
 from wherry.engine.containers.services import Services
 from wherry.images import listing
 
@@ -22,9 +23,7 @@ async def disk_usage(services: Services, kinds: Collection[str]) -> dict[str, An
         "BuildCache": None,
     }
     if "image" in kinds:
-        users: dict[str, int] = {}
-        for container in services:
-            users[container.record.image] = users.get(container.record.image, 0) + 1
+        users = Counter(container.record.image for container in services)
         view["LayersSize"] = await asyncio.to_thread(listing.layers_size, services.images)
         view["Images"] = await asyncio.to_thread(
             lambda: listing.list_images(
@@ -32,23 +31,12 @@ async def disk_usage(services: Services, kinds: Collection[str]) -> dict[str, An
             )
         )
     if "container" in kinds:
-        view["Containers"] = await asyncio.to_thread(_containers, services)
+        view["Containers"] = await rows(services, list(services), size=True)
     if "volume" in kinds:
         view["Volumes"] = await asyncio.to_thread(_volumes, services)
     if "build-cache" in kinds:
         view["BuildCache"] = []
     return view
-
-
-def _containers(services: Services) -> list[dict[str, Any]]:
-    rows = []
-    for container in services:
-        record = container.record
-        written = furnish.written(services.layers.driver, record.id)
-        below = sum(services.layers.get(layer).size for layer in record.layers)
-        row = views.row_view(services, container)
-        rows.append({**row, "SizeRw": written, "SizeRootFs": written + below})
-    return rows
 
 
 def _volumes(services: Services) -> list[dict[str, Any]]:

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from wherry.engine.config.codec import decode, encode
+from wherry.engine.config.volume import VolumeCreate
 from wherry.engine.containers.services import Services
 from wherry.engine.filters import Filters
 from wherry.errors import InvalidParameter
@@ -48,9 +50,10 @@ class EngineVolumes:
 
     async def create(self, body: Mapping[str, Any]) -> View:
         """Make a volume, or find the one of that name and driver."""
-        if body.get("ClusterVolumeSpec"):
+        wanted = decode(VolumeCreate, body)
+        if wanted.cluster_volume_spec:
             raise InvalidParameter("cluster volumes need a swarm, which Wherry does not offer")
-        return await asyncio.to_thread(self._services.volumes.create, body)
+        return await asyncio.to_thread(self._services.volumes.create, encode(wanted))
 
     async def remove(self, name: str, *, force: bool = False) -> None:
         """Remove a volume that no container refers to."""

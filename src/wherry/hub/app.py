@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiohttp import web
 
-from wherry.hub import index, jobs, operations, repositories_api
+from wherry.errors import InvalidParameter
+from wherry.hub import index, jobs, operations, repositories_api, texts
 from wherry.hub.config import HubConfig
 from wherry.hub.hub import HUB, Hub
 from wherry.hub.registry.routes import API_VERSION, registry_app_routes
@@ -24,7 +25,7 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def make_app(config: HubConfig) -> web.Application:
     """The application of one process; opens the database and migrates it."""
     hub = Hub(config)
-    app = web.Application(middlewares=[_observe], client_max_size=1024 * 1024)
+    app = web.Application(middlewares=[_observe, _well_formed], client_max_size=1024 * 1024)
     app[HUB] = hub
     app[CONFIG] = config
     app.add_routes(repositories_api.routes())
@@ -48,6 +49,19 @@ async def _common_headers(request: web.Request, response: web.StreamResponse) ->
     response.headers["Server"] = "wherry-hub"
     if request.path.startswith("/v2"):
         response.headers.update(API_VERSION)
+
+
+@web.middleware
+async def _well_formed(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    """Refuses URLs with characters that nothing here can have in its name; forms and bodies
+    are checked where they are read."""
+    try:
+        texts.check(request.path)
+        texts.check_all(list(request.query.items()))
+        return await handler(request)
+    except InvalidParameter as error:
+        body = {"detail": str(error), "errors": [{"code": "UNSUPPORTED", "message": str(error)}]}
+        return web.json_response(body, status=400)
 
 
 @web.middleware

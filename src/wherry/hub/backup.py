@@ -18,12 +18,12 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from sqlalchemy import Connection, Table, func, select, text
+from sqlalchemy import Connection, Table, select, text
 
 from wherry.errors import Conflict, InvalidParameter, NotFound
 from wherry.hub.hub import Hub
-from wherry.hub.records import search
-from wherry.hub.schema import blobs, metadata, uploads
+from wherry.hub.records import organisations, search
+from wherry.hub.schema import blobs, metadata, owners, repositories, uploads, users
 
 _LEFT_OUT = {uploads.name}
 _READ = 1024 * 1024
@@ -62,7 +62,8 @@ def _dump_tables(conn: Connection, folder: Path) -> list[tuple[str, int, str]]:
         if table.name in _LEFT_OUT:
             continue
         with open(folder / table.name, "w") as file:
-            for row in conn.execute(select(table)):
+            # By key: a row may refer to an earlier one of its own table.
+            for row in conn.execute(select(table).order_by(*table.primary_key.columns)):
                 values = {
                     key: {"base64": base64.b64encode(value).decode()}
                     if isinstance(value, (bytes, memoryview))
@@ -116,13 +117,15 @@ async def restore(hub: Hub, path: Path) -> int:
                     while chunk := content.read(_READ):
                         file.write(chunk)
         await hub.db.write(_load_tables, folder, locations, set(lost))
+        await hub.db.write(organisations.reserve, hub.config.reserved_owners)
     return len(locations)
 
 
 def _has_rows(conn: Connection) -> bool:
+    people = select(owners.c.id).where(owners.c.reserved.is_(False))
     return any(
-        conn.execute(select(func.count()).select_from(metadata.tables[name])).scalar_one()
-        for name in ("users", "owners", "blobs")
+        conn.execute(query.limit(1)).first() is not None
+        for query in (select(users.c.id), people, select(repositories.c.id), select(blobs.c.digest))
     )
 
 
@@ -143,6 +146,7 @@ async def _store_blob(hub: Hub, digest: str, content: IO[bytes]) -> str:
 
 
 def _load_tables(conn: Connection, folder: Path, locations: dict[str, str], lost: set[str]) -> None:
+    conn.execute(owners.delete())  # the empty hub's own names: the archive has them too
     for table in metadata.sorted_tables:
         source = folder / table.name
         if table.name in _LEFT_OUT or not source.exists():
@@ -150,6 +154,8 @@ def _load_tables(conn: Connection, folder: Path, locations: dict[str, str], lost
         batch: list[dict[str, Any]] = []
         for values in _rows(source):
             if table.name in ("blobs", "repository_blobs") and values["digest"] in lost:
+                continue
+            if table.name == "access_tokens" and _of_unknown_descent(values):
                 continue
             if table.name == "blobs":
                 values["location"] = locations[values["digest"]]
@@ -162,6 +168,11 @@ def _load_tables(conn: Connection, folder: Path, locations: dict[str, str], lost
         _advance_sequence(conn, table)
     for row in conn.execute(select(metadata.tables["repositories"].c.id)).all():
         search.index(conn, row.id)
+
+
+def _of_unknown_descent(token: dict[str, Any]) -> bool:
+    """Whether an old archive's token could outlive the one that it was made with."""
+    return token["kind"] == "refresh" and "parent_id" not in token
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -71,6 +71,11 @@ class HubConfig:
     upstreams: tuple[UpstreamConfig, ...] = ()
 
     @property
+    def reserved_owners(self) -> tuple[str, ...]:
+        """Owners that belong to the hub: of the official images, and of each upstream's."""
+        return ("library", *(upstream.owner for upstream in self.upstreams))
+
+    @property
     def database_url(self) -> str:
         """SQLAlchemy URL: as configured, or a SQLite file in the data folder."""
         return self.database or f"sqlite:///{self.data / 'hub.db'}"

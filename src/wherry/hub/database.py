@@ -22,6 +22,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
+from wherry.hub import texts
+
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 Query = Callable[Concatenate[Connection, Parameters], Result]
@@ -45,6 +47,7 @@ class Database:
         self.url = make_url(url)
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self.engine = _sqlite_engine(url) if self.sqlite else _postgresql_engine(url)
+        event.listen(self.engine, "before_cursor_execute", _check_texts)
         self._readers = ThreadPoolExecutor(_READERS, "hub-read")
         self._writer = _BatchWriter(self.engine) if self.sqlite else None
         self._writers = ThreadPoolExecutor(_READERS, "hub-write")
@@ -182,6 +185,16 @@ class _BatchWriter:
 
 
 _Job = tuple[Callable[[Connection], Any], Future[Any]]
+
+
+def _check_texts(
+    _conn: Connection, _cursor: Any, _statement: str, parameters: Any, *_: Any
+) -> None:
+    """Both databases refuse the same texts, so that a hub can move from one to the other.
+
+    What clients send is checked where it comes in; this is for what was forgotten there.
+    """
+    texts.check_all(parameters)
 
 
 def _sqlite_engine(url: str) -> Engine:

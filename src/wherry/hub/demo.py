@@ -184,8 +184,7 @@ def _people(conn: Connection, password: str) -> None:
     found = {}
     for index, name in enumerate(PEOPLE):
         found[name] = users.create(conn, name, password, f"{name}@example.com", admin=index == 0)
-    for organisation in ("library", "quayside"):
-        organisations.create(conn, organisation, found["harbour"].id)
+    organisations.create(conn, "quayside", found["harbour"].id)
     owner = organisations.find(conn, "quayside")
     assert owner is not None
     organisations.change(

@@ -19,6 +19,7 @@ from wherry.hub.database import Database
 from wherry.hub.metrics import Metrics
 from wherry.hub.migrations.run import migrate
 from wherry.hub.pulls import PullCounter
+from wherry.hub.records import organisations
 from wherry.hub.registry.names import Hasher
 from wherry.hub.storage.base import BlobStorage
 from wherry.hub.storage.files import FileStorage
@@ -45,6 +46,8 @@ class Hub:
             self.db = Database(config.database_url)
             with self.db.exclusive():
                 migrate(self.db)
+                self.db.run(organisations.reserve, config.reserved_owners)
+            self._warn_of_taken_names()
         except OSError as error:
             raise Unavailable(f"cannot use the data folder {config.data}: {error}") from error
         except SQLAlchemyError as error:
@@ -57,6 +60,15 @@ class Hub:
         self.pulls = PullCounter(self.db)
         self.progress: OrderedDict[str, Progress] = OrderedDict()
         self._tasks: set[asyncio.Task[Any]] = set()
+
+    def _warn_of_taken_names(self) -> None:
+        for owner in self.db.run(organisations.taken, self.config.reserved_owners):
+            log.warning(
+                "the name %s should be the hub's own, but people have it: what they push there is"
+                " taken for official or for the upstream's; take it over on the administration"
+                " page, or configure another name",
+                owner.name,
+            )
 
     def remember(self, upload: str, progress: Progress) -> None:
         """Keeps an upload's hash for the next request that goes on with it."""

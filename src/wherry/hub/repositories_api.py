@@ -8,17 +8,16 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 from aiohttp import web
 from sqlalchemy import Connection
 
 from wherry.errors import Forbidden, Unauthorized
+from wherry.hub import texts
 from wherry.hub.accounts.access import Actor, Role
-from wherry.hub.accounts.identify import hash_secret, new_secret
 from wherry.hub.hub import hub_of
-from wherry.hub.records import images, repositories, users
+from wherry.hub.records import images, repositories
 from wherry.hub.records.images import TagView
 from wherry.hub.records.repositories import Repository
 from wherry.hub.registry.authorize import look
@@ -58,33 +57,33 @@ async def _actor(request: web.Request) -> Actor:
     return await hub_of(request).identifier.from_header(header, SERVICE, client_address(request))
 
 
+async def _body(request: web.Request) -> Any:
+    """The JSON body. Raises ValueError, and InvalidParameter for texts that cannot be stored."""
+    try:
+        return texts.check_all(json.loads(await request.read()))
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
 async def _login(request: web.Request) -> web.Response:
     """Name and password (or access token) for a token that lives a day."""
     hub = hub_of(request)
     try:
-        body = await request.json()
+        body = await _body(request)
         name, password = str(body["username"]), str(body["password"])
         actor = await hub.identifier.login(name, password, client_address(request))
+        secret = await hub.identifier.descend(
+            actor, "API login", _LOGIN_SECONDS, client_address(request)
+        )
     except (ValueError, KeyError, TypeError):
         return _problem(400, "username and password are needed")
     except (Unauthorized, Forbidden) as error:
         return _problem(401, str(error))
-    assert actor.user is not None
-    secret = new_secret()
-    expires = int(time.time()) + _LOGIN_SECONDS
-    await hub.db.write(
-        users.add_token,
-        actor.user,
-        "API login",
-        hash_secret(secret),
-        int(actor.ceiling),
-        expires,
-        "refresh",
-    )
     return web.json_response({"token": secret})
 
 
 async def _find(request: web.Request) -> tuple[Repository | None, Role]:
+    """The repository of the URL, and what the actor may do with these credentials."""
     try:
         actor = await _actor(request)
         info = request.match_info
@@ -93,15 +92,15 @@ async def _find(request: web.Request) -> tuple[Repository | None, Role]:
         return None, Role.NONE
     hub = hub_of(request)
     found = await hub.db.read(look, actor, name, hub.config.anonymous_pull)
-    usable = found.role >= Role.READ and actor.in_scope(name, "pull")
-    return (found.repository, found.role) if usable else (None, Role.NONE)
+    role = min(found.role, actor.reach(name))
+    return (found.repository, role) if role >= Role.READ else (None, Role.NONE)
 
 
 async def _create(request: web.Request) -> web.Response:
     """Makes an empty repository under an owner that the actor may push to."""
     hub = hub_of(request)
     try:
-        body = await request.json()
+        body = await _body(request)
         name = repository_name(f"{body['namespace']}/{body['name']}")
         private = bool(body.get("is_private", hub.config.private_by_default))
         description = str(body.get("description") or "")
@@ -235,7 +234,7 @@ async def _change(request: web.Request) -> web.Response:
     if role < Role.ADMIN:
         return _problem(403, "your role on this repository does not allow that")
     try:
-        body = json.loads(await request.read())
+        body = await _body(request)
         readme, description = body.get("full_description"), body.get("description")
     except (ValueError, AttributeError):
         return _problem(400, "the body is not a JSON object")

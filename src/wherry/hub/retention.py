@@ -12,7 +12,7 @@ from wherry.hub import collector, events
 from wherry.hub.hub import Hub
 from wherry.hub.records import manifests, repositories
 from wherry.hub.registry.errors import RegistryError
-from wherry.hub.registry.manifests import check_mutable
+from wherry.hub.registry.immutable import check_mutable
 from wherry.hub.schema import repositories as repository_table
 from wherry.hub.schema import tags
 

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 metadata = MetaData(
@@ -75,8 +76,10 @@ owners = Table(
     Column("website", Text, nullable=False, default=""),
     Column("quota", BigInteger),
     Column("member_role", Integer, nullable=False, default=1),
+    Column("reserved", Boolean, nullable=False, default=False, server_default=false()),
     Column("created", BigInteger, nullable=False),
 )
+"""Users' own names and organisations; ``reserved`` ones are the hub's and its administrators'."""
 
 members = Table(
     "members",
@@ -86,6 +89,19 @@ members = Table(
     Column("manager", Boolean, nullable=False, default=False),
     Index("ix_members_user_id", "user_id"),
 )
+
+invitations = Table(
+    "invitations",
+    metadata,
+    _to("owners", primary=True),
+    _to("users", primary=True),
+    Column("manager", Boolean, nullable=False, default=False),
+    Column("invited_by", Text, nullable=False, default=""),
+    Column("created", BigInteger, nullable=False),
+    Index("ix_invitations_user_id", "user_id"),
+    Index("ix_invitations_created", "created"),
+)
+"""Memberships that wait for the consent of those who would be members."""
 
 teams = Table(
     "teams",
@@ -250,6 +266,7 @@ sessions = Table(
     Column("address", Text, nullable=False, default=""),
     Column("agent", Text, nullable=False, default=""),
     Index("ix_sessions_user_id", "user_id"),
+    Index("ix_sessions_expires", "expires"),
 )
 
 access_tokens = Table(
@@ -257,6 +274,7 @@ access_tokens = Table(
     metadata,
     _id(),
     _to("users"),
+    _to("access_tokens", "parent_id", null=True),
     Column("name", Text, nullable=False),
     Column("hash", String(64), nullable=False, unique=True),
     Column("kind", Text, nullable=False, default="personal"),
@@ -264,8 +282,13 @@ access_tokens = Table(
     Column("created", BigInteger, nullable=False),
     Column("used", BigInteger),
     Column("expires", BigInteger),
+    Column("address", Text, nullable=False, default="", server_default=""),
     Index("ix_access_tokens_user_id", "user_id"),
+    Index("ix_access_tokens_parent_id", "parent_id"),
+    Index("ix_access_tokens_expires", "expires"),
 )
+"""Personal tokens (kind ``personal``) and what logins made of them or of a password
+(``refresh``): those end with their parent, and never live longer nor reach further."""
 
 signing_keys = Table(
     "signing_keys",

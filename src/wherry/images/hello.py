@@ -10,7 +10,7 @@ import hashlib
 import struct
 
 from wherry.images import config as configs
-from wherry.images.manifest import this_platform
+from wherry.images.platforms import this_platform
 from wherry.images.reference import Reference
 from wherry.images.store import Image, ImageStore
 from wherry.storage.archive.writer import END, tar_file

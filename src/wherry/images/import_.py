@@ -6,7 +6,7 @@ import time
 
 from wherry.images import config as configs
 from wherry.images import views
-from wherry.images.manifest import Platform, this_platform
+from wherry.images.platforms import Platform, this_platform
 from wherry.images.reference import Reference
 from wherry.images.store import Image, ImageStore
 from wherry.storage.archive.compression import decompressed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -14,13 +13,12 @@ from wherry.errors import InvalidParameter
 from wherry.images import views
 from wherry.images.reference import Reference
 from wherry.images.store import Image, ImageStore
+from wherry.timestamps import parse_moment
 
 Filters = Mapping[str, Sequence[str]]
 """Values by filter name, as `wherry.engine.filters` reads them from a request."""
 
 LIST_FILTERS = frozenset({"dangling", "label", "label!", "before", "since", "reference", "until"})
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
-_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +112,7 @@ def selector(store: ImageStore, filters: Filters) -> Callable[[Image], bool]:
         limit = _created(store.resolve(value))
         tests.append(lambda image, limit=limit: _created(image) > limit)  # type: ignore[misc]
     for value in filters.get("until", ()):
-        until = int(until_time(value, time.time()) * 1e9)
+        until = parse_moment(value, time.time_ns())
         tests.append(lambda image, until=until: _created(image) < until)  # type: ignore[misc]
     return lambda image: all(test(image) for test in tests)
 
@@ -147,26 +145,10 @@ def boolean_filter(filters: Filters, key: str) -> bool | None:
     raise InvalidParameter(f"invalid filter '{key}=[{' '.join(values)}]'")
 
 
-def until_time(value: str, now: float) -> float:
-    """A unix time, an RFC 3339 time or a Go duration before ``now``, in unix seconds."""
-    if re.fullmatch(r"\d+(\.\d+)?", value):
-        return float(value)
-    pieces = _DURATION.findall(value)
-    if pieces and "".join(number + unit for number, unit in pieces) == value:
-        return now - sum(float(number) * _UNITS[unit] for number, unit in pieces)
-    text = value if "T" in value else f"{value}T00:00:00"
-    if re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d(:\d\d){1,2}(\.\d+)?", text):
-        text += "Z"
-    found = views.unix_time_ns(text)
-    if not found:
-        raise InvalidParameter(f"invalid filter 'until={value}'")
-    return found / 1e9
-
-
 def shared_sizes(store: ImageStore, images: Sequence[Image]) -> dict[str, Sizes]:
     """What each image shares with others and has alone, by image id."""
     users = Counter(layer for image in images for layer in set(image.layers))
-    size = {layer.diff_id: layer.size for layer in store.layers.all()}
+    size = store.layers.sizes()
     result = {}
     for image in images:
         layers = set(image.layers)
@@ -177,4 +159,4 @@ def shared_sizes(store: ImageStore, images: Sequence[Image]) -> dict[str, Sizes]
 
 def layers_size(store: ImageStore) -> int:
     """``LayersSize`` of ``GET /system/df``: every layer counted once."""
-    return sum(layer.size for layer in store.layers.all())
+    return sum(store.layers.sizes().values())

@@ -17,7 +17,8 @@ from wherry.images import config as configs
 from wherry.images import manifest as manifests
 from wherry.images import reference as references
 from wherry.images.incoming import Incoming, Progress, blob_name, check_digest
-from wherry.images.manifest import Descriptor, Index, Manifest, Platform
+from wherry.images.manifest import Descriptor, Index, Manifest
+from wherry.images.platforms import Platform, this_platform
 from wherry.images.reference import Reference
 from wherry.images.store import Image, ImageStore
 from wherry.storage.archive.stream import Readable
@@ -103,7 +104,7 @@ def _strings(value: object) -> bool:
 def _oci_images(
     archive: Incoming, index: Index, platform: Platform | None, names: tuple[Reference, ...]
 ) -> Iterator[_Found]:
-    wanted = platform or manifests.this_platform()
+    wanted = platform or this_platform()
     for descriptor in index.manifests:
         named = names or _annotated(descriptor)
         data = archive.blob(descriptor)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import platform as host
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from wherry.errors import InvalidParameter, NotFound
 from wherry.images.config import parse_object, text
+from wherry.images.platforms import Platform
 from wherry.images.reference import check_digest
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -18,7 +17,6 @@ OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
-DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
 DOCKER_LAYER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 SCHEMA_1 = (
     "application/vnd.docker.distribution.manifest.v1+json",
@@ -27,92 +25,6 @@ SCHEMA_1 = (
 MANIFESTS = (OCI_MANIFEST, DOCKER_MANIFEST)
 INDEXES = (OCI_INDEX, DOCKER_INDEX)
 CONFIGS = (OCI_CONFIG, DOCKER_CONFIG)
-
-_ARCHITECTURES = {
-    "x86_64": ("amd64", ""),
-    "aarch64": ("arm64", "v8"),
-    "armv7l": ("arm", "v7"),
-    "armv6l": ("arm", "v6"),
-    "i686": ("386", ""),
-    "ppc64le": ("ppc64le", ""),
-    "s390x": ("s390x", ""),
-    "riscv64": ("riscv64", ""),
-    "loongarch64": ("loong64", ""),
-}
-# What Go has builds for, https://go.dev/doc/install/source#environment: a word alone is one of
-# these. Pairs are not checked, they may be of a registry that knows more.
-KNOWN_SYSTEMS = {
-    "aix", "android", "darwin", "dragonfly", "freebsd", "illumos", "ios", "js", "linux",
-    "netbsd", "openbsd", "plan9", "solaris", "wasip1", "windows",
-}  # fmt: skip
-KNOWN_ARCHITECTURES = {
-    "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64",
-    "ppc64le", "riscv64", "s390x", "wasm",
-}  # fmt: skip
-_COMPONENT = re.compile("[A-Za-z0-9_.-]+")
-_ALIASES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "armhf": "arm", "i386": "386"}
-
-
-@dataclass(frozen=True, slots=True)
-class Platform:
-    """An operating system and processor; an empty variant stands for any."""
-
-    os: str
-    architecture: str
-    variant: str = ""
-
-    def __str__(self) -> str:
-        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
-
-    def accepts(self, other: Platform) -> bool:
-        """Whether an image for ``other`` is what this platform asks for."""
-        if (self.os, self.architecture) != (other.os, other.architecture):
-            return False
-        if self.architecture == "arm64" and {self.variant, other.variant} <= {"", "v8"}:
-            return True
-        return not self.variant or not other.variant or self.variant == other.variant
-
-
-def this_platform() -> Platform:
-    """The platform of this machine."""
-    architecture, variant = _ARCHITECTURES.get(host.machine(), (host.machine(), ""))
-    return Platform("linux", architecture, variant)
-
-
-def parse_platform(value: str) -> Platform:
-    """``os[/arch[/variant]]``, an architecture alone, or the JSON form that the API uses from 1.48.
-
-    Raises InvalidParameter.
-    """
-    if value.startswith("{"):
-        return _json_platform(value)
-    parts = value.lower().split("/")
-    for part in parts:
-        if not _COMPONENT.fullmatch(part):
-            raise InvalidParameter(
-                f'"{part}" is an invalid component of "{value}": platform specifier component must'
-                f' match "^{_COMPONENT.pattern}$": invalid argument'
-            )
-    if len(parts) > 3:
-        raise InvalidParameter(f'"{value}": cannot parse platform specifier: invalid argument')
-    here = this_platform()
-    if len(parts) == 1:
-        if parts[0] in KNOWN_SYSTEMS:
-            return Platform(parts[0], here.architecture, here.variant)
-        if _ALIASES.get(parts[0], parts[0]) not in KNOWN_ARCHITECTURES:
-            raise InvalidParameter(
-                f'"{value}": unknown operating system or architecture: invalid argument'
-            )
-        parts = ["linux", parts[0]]
-    return Platform(parts[0], _ALIASES.get(parts[1], parts[1]), parts[2] if len(parts) > 2 else "")
-
-
-def _json_platform(value: str) -> Platform:
-    raw = parse_object(value.encode(), "platform")
-    fields = (text(raw, "os"), text(raw, "architecture"), text(raw, "variant"))
-    if not fields[0] or not fields[1]:
-        raise InvalidParameter(f"invalid platform {value!r}: os and architecture must be given")
-    return Platform(*fields)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,14 +54,13 @@ def remove(
                 )
         removed = references.parse(name).tagged()
         _untag(store, [removed], records)
-        image = store.get(image.id)
-        if removed.digest is None and not any(tag.name == removed.name for tag in image.tags):
+        if removed.digest is None and not store.is_named(image.id, removed.name):
             stale = [digest for digest in image.digests if digest.name == removed.name]
             _untag(store, stale, records)
-            image = store.get(image.id)
-        if image.references:
+        if store.is_named(image.id):
             return records
-    _delete(store, image, users_of, records, force=force, prune=prune, quiet=False)
+        image = store.get(image.id)
+    _delete(store, image, users_of, records, force=force, prune=prune)
     return records
 
 
@@ -118,23 +117,26 @@ def _delete(
     *,
     force: bool,
     prune: bool,
-    quiet: bool,
 ) -> None:
-    """Delete an image, then its parents that nobody names and needs (``quiet``)."""
-    try:
-        _check(store, image, users_of, soft=not force)
-    except Conflict:
-        if quiet:
+    """Delete an image, then with ``prune`` its parents that nobody names and needs."""
+    _check(store, image, users_of, soft=not force)
+    _forget(store, image, records)
+    # A chain has as many images as its Dockerfile has steps: too many to recurse.
+    parent = store.find(image.parent) if prune and image.parent else None
+    while parent is not None and not parent.references:
+        try:
+            _check(store, parent, users_of, soft=True)
+        except Conflict:
             return
-        raise
+        _forget(store, parent, records)
+        parent = store.find(parent.parent) if parent.parent else None
+
+
+def _forget(store: ImageStore, image: Image, records: list[Record]) -> None:
     _untag(store, image.references, records)
     removed = store.forget(image.id)
     records.append({"Deleted": image.id})
     records += [{"Deleted": chain} for chain in _removed_chains(image, removed)]
-    if prune and image.parent:
-        parent = store.find(image.parent)
-        if parent is not None and not parent.references:
-            _delete(store, parent, users_of, records, force=False, prune=True, quiet=True)
 
 
 def _removed_chains(image: Image, removed: Sequence[Layer]) -> list[str]:
@@ -180,7 +182,7 @@ def _prune(
         return records
     try:
         if dangling_only or not image.references:
-            _delete(store, image, users_of, records, force=False, prune=True, quiet=False)
+            _delete(store, image, users_of, records, force=False, prune=True)
         else:
             for name in image.references:
                 if store.pointed(name) == image.id:

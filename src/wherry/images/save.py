@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from wherry.images import reference as references
 from wherry.images.archive import ArchivedImage, archive
-from wherry.images.manifest import Platform
+from wherry.images.platforms import Platform
 from wherry.images.reference import Reference
 from wherry.images.store import Image, ImageStore
 

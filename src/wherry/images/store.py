@@ -7,16 +7,18 @@ store, all else in the state store; each change here is one transaction.
 from __future__ import annotations
 
 import re
+import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from wherry.errors import InvalidParameter, NotFound
 from wherry.images import config as configs
 from wherry.images import reference as references
 from wherry.images.config import ImageConfig
-from wherry.images.manifest import Platform
+from wherry.images.platforms import Platform
 from wherry.images.reference import Reference
 from wherry.storage.blobs import BlobStore
 from wherry.storage.layers import Layer, LayerStore
@@ -98,11 +100,15 @@ class ImageStore:
         row = self.db.one("SELECT * FROM images WHERE id = ?", (image_id,))
         if row is None:
             raise NotFound(f"No such image: {image_id}")
-        config = self._config(image_id)
         names = self.db.query(
             "SELECT name, kind, value FROM image_names WHERE image = ? ORDER BY name, value",
             (image_id,),
         )
+        size = sum(self.layers.get(layer).size for layer in self._config(image_id).diff_ids)
+        return self._image(row, names, size)
+
+    def _image(self, row: sqlite3.Row, names: Iterable[sqlite3.Row], size: int) -> Image:
+        config = self._config(row["id"])
         tags, digests = [], []
         for name in names:
             domain, _, path = name["name"].partition("/")
@@ -111,16 +117,35 @@ class ImageStore:
             else:
                 digests.append(Reference(domain, path, digest=name["value"]))
         return Image(
-            id=image_id,
+            id=row["id"],
             config=config,
             layers=config.diff_ids,
-            size=sum(self.layers.get(layer).size for layer in config.diff_ids),
+            size=size,
             tags=tuple(tags),
             digests=tuple(digests),
             parent=row["parent"],
             stored=row["stored"],
             tagged=row["tagged"],
         )
+
+    def has(self, image_id: str) -> bool:
+        """Whether there is an image with exactly this id."""
+        return self.db.one("SELECT 1 FROM images WHERE id = ?", (image_id,)) is not None
+
+    def config(self, image_id: str) -> ImageConfig | None:
+        """The config of the image with exactly this id, or None: its names are not looked at."""
+        return self._config(image_id) if self.has(image_id) else None
+
+    def is_named(self, image_id: str, repository: str | None = None) -> bool:
+        """Whether a reference points at the image, or a tag of ``repository`` (its full name)."""
+        if repository is None:
+            row = self.db.one("SELECT 1 FROM image_names WHERE image = ?", (image_id,))
+        else:
+            row = self.db.one(
+                "SELECT 1 FROM image_names WHERE image = ? AND name = ? AND kind = 'tag'",
+                (image_id, repository),
+            )
+        return row is not None
 
     def find(self, image_id: str) -> Image | None:
         """The image with exactly this id, or None."""
@@ -141,8 +166,22 @@ class ImageStore:
         return configs.parse(self.blobs.read(image_id))
 
     def all(self) -> list[Image]:
-        """Every image."""
-        return [self.get(row["id"]) for row in self.db.query("SELECT id FROM images")]
+        """Every image, with as many statements as for one."""
+        sizes = self.layers.sizes()
+        names: dict[str, list[sqlite3.Row]] = {}
+        for name in self.db.query("SELECT * FROM image_names ORDER BY name, value"):
+            names.setdefault(name["image"], []).append(name)
+        found = []
+        for row in self.db.query("SELECT * FROM images"):
+            with suppress(NotFound):  # removed meanwhile
+                size = sum(sizes.get(layer, 0) for layer in self._config(row["id"]).diff_ids)
+                found.append(self._image(row, names.get(row["id"], ()), size))
+        return found
+
+    def count(self) -> int:
+        """How many images there are."""
+        row = self.db.one("SELECT count(*) AS number FROM images")
+        return int(row["number"]) if row else 0
 
     def children(self, image_id: str) -> list[str]:
         """Ids of the images that were built on this one here."""
@@ -165,7 +204,7 @@ class ImageStore:
     def _resolve_id(self, text: str) -> str:
         if references.is_digest(text) or len(text) == 64:
             digest = text if ":" in text else f"sha256:{text}"
-            if self.db.one("SELECT 1 FROM images WHERE id = ?", (digest,)):
+            if self.has(digest):
                 return digest
             if ":" in text or all(letter in "0123456789abcdef" for letter in text):
                 raise NotFound(f"No such image: {digest}")
@@ -267,7 +306,8 @@ class ImageStore:
             )
         with self.db.transaction() as db:
             before = self.pointed(target)
-            self.get(image_id)
+            if not self.has(image_id):
+                raise NotFound(f"No such image: {image_id}")
             now = time.time()
             db.execute(
                 "INSERT OR REPLACE INTO image_names VALUES (?, ?, ?, ?)",
@@ -306,7 +346,7 @@ class ImageStore:
         self._configs.pop(image_id, None)
         removed = self.layers.collect()
         with self._lock:
-            if not self.db.one("SELECT 1 FROM images WHERE id = ?", (image_id,)):
+            if not self.has(image_id):
                 self.blobs.delete(image_id)
         return removed
 

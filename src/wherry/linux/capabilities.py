@@ -91,17 +91,6 @@ def last_capability() -> int:
         return int(file.read())
 
 
-def of_process(pid: int | str = "self") -> dict[str, int]:
-    """The sets of a process as masks; keys ``inh prm eff bnd amb`` as in /proc/PID/status."""
-    sets = {}
-    with open(f"/proc/{pid}/status") as file:
-        for line in file:
-            if line.startswith("Cap"):
-                key, value = line[3:].split(":")
-                sets[key.lower()] = int(value, 16)
-    return sets
-
-
 def limit_bounding_set(keep: int, last: int) -> None:
     """Drop every capability up to number ``last`` that is not in ``keep``; needs CAP_SETPCAP."""
     for number in range(last + 1):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import os
 
-from wherry.errors import KernelError
 from wherry.linux import syscalls
 from wherry.linux.syscalls import call, checked, libc, text
 
@@ -48,21 +47,7 @@ _FSCONFIG_SET_STRING = 1
 _FSCONFIG_CMD_CREATE = 6
 
 _PROC_SUPER_MAGIC = 0x9FA0
-
-_RESOLVE_NO_XDEV = 0x01
-_RESOLVE_NO_MAGICLINKS = 0x02
-_RESOLVE_NO_SYMLINKS = 0x04
-_RESOLVE_IN_ROOT = 0x10
-
-
-class _OpenHow(ctypes.Structure):
-    """struct open_how, openat2(2)."""
-
-    _fields_ = [
-        ("flags", ctypes.c_uint64),
-        ("mode", ctypes.c_uint64),
-        ("resolve", ctypes.c_uint64),
-    ]
+_PROC_ROOT_INODE = 1  # PROC_ROOT_INO: the same since there is a procfs
 
 
 class _MountAttributes(ctypes.Structure):
@@ -94,49 +79,16 @@ def pivot_root(new: str, old: str) -> None:
     checked("pivot_root", new, libc.pivot_root(text(new), text(old)))
 
 
-def open_in_root(
-    root: int,
-    path: str,
-    flags: int,
-    mode: int = 0,
-    *,
-    follow: bool = True,
-    cross_mounts: bool = True,
-) -> int:
-    """openat2(2): open ``path`` as if ``root`` were "/"; never through magic links.
-
-    ``follow=False`` refuses every symbolic link on the way, ``cross_mounts=False`` every mount
-    point: with both, what is opened lies in the very file system of ``root``.
-    """
-    resolve = _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS
-    if not follow:
-        resolve |= _RESOLVE_NO_SYMLINKS
-    if not cross_mounts:
-        resolve |= _RESOLVE_NO_XDEV
-    how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
-    for _ in range(32):  # EAGAIN: a rename elsewhere made the kernel unsure of ".."
-        try:
-            return call(
-                "open",
-                path,
-                syscalls.OPENAT2,
-                ctypes.c_int(root),
-                text(path),
-                ctypes.byref(how),
-                ctypes.c_size_t(ctypes.sizeof(how)),
-            )
-        except KernelError as error:
-            if error.errno != 11:
-                raise
-            last = error
-    raise last
-
-
 def is_procfs(fd: int) -> bool:
     """Whether a descriptor leads into a procfs, statfs(2)."""
     found = (ctypes.c_long * 32)()  # struct statfs begins with f_type
     checked("fstatfs", f"/proc/self/fd/{fd}", libc.fstatfs(ctypes.c_int(fd), ctypes.byref(found)))
     return found[0] == _PROC_SUPER_MAGIC
+
+
+def is_procfs_root(fd: int) -> bool:
+    """Whether a descriptor is the root of a procfs: everything that belongs there lies in it."""
+    return is_procfs(fd) and os.fstat(fd).st_ino == _PROC_ROOT_INODE
 
 
 def open_tree(path: str, *, recursive: bool, at: int = AT_FDCWD) -> int:

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import os
 import signal
-import tempfile
 from collections.abc import Callable, Iterator
 
 from wherry.errors import KernelError
@@ -73,24 +72,6 @@ def idmapped_mounts(path: str) -> bool:
 
 
 @functools.cache
-def overlay(path: str) -> bool:
-    """Whether overlayfs with ``userxattr`` works on the file system of the folder ``path``."""
-
-    def try_it() -> None:
-        process.unshare(process.CLONE_NEWNS)
-        mounts.mount("", "/", "", mounts.MS_REC | mounts.MS_PRIVATE)
-        names = ("lower", "upper", "work", "merged")
-        for name in names:
-            os.mkdir(f"{place}/{name}")
-        lower, upper, work, merged = (f"{place}/{name}" for name in names)
-        options = f"lowerdir={lower},upperdir={upper},workdir={work},userxattr"
-        mounts.mount("overlay", merged, "overlay", 0, options)
-
-    with tempfile.TemporaryDirectory(dir=path, prefix=".probe-") as place:
-        return _in_child(try_it)
-
-
-@functools.cache
 def seccomp() -> bool:
     """Whether the kernel filters system calls, and libseccomp is there to make filters."""
     return os.path.exists("/proc/sys/kernel/seccomp/actions_avail") and seccomp_profiles.available()
@@ -129,11 +110,6 @@ def _control_file(controller: str, *names: str) -> bool:
             group.remove()
 
 
-def memory_limit() -> bool:
-    """Whether memory can be limited."""
-    return _control_file("memory", "memory.limit_in_bytes", "memory.max")
-
-
 def swap_limit() -> bool:
     """Whether swap can be limited."""
     return _control_file("memory", "memory.memsw.limit_in_bytes", "memory.swap.max")
@@ -154,11 +130,6 @@ def cpu_shares() -> bool:
     return _control_file("cpu", "cpu.shares", "cpu.weight")
 
 
-def cpu_realtime() -> bool:
-    """Whether real-time bandwidth can be limited (v1 only)."""
-    return _control_file("cpu", "cpu.rt_runtime_us")
-
-
 def cpuset() -> bool:
     """Whether containers can be bound to CPUs."""
     return _control_file("cpuset", "cpuset.cpus")
@@ -167,15 +138,3 @@ def cpuset() -> bool:
 def pids_limit() -> bool:
     """Whether the number of tasks can be limited."""
     return _control_file("pids", "pids.max")
-
-
-def block_io_weight() -> bool:
-    """Whether block I/O can be shared by weight."""
-    return _control_file("blkio", "blkio.weight", "blkio.bfq.weight") or _control_file(
-        "io", "io.weight", "io.bfq.weight"
-    )
-
-
-def block_io_throttle() -> bool:
-    """Whether block I/O can be throttled."""
-    return _control_file("blkio", "blkio.throttle.read_bps_device") or _control_file("io", "io.max")

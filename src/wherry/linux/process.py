@@ -34,17 +34,7 @@ NAMESPACES = {
 }
 """OCI namespace types and the flags that make them."""
 
-NAMESPACE_FILES = {
-    "user": "user",
-    "mount": "mnt",
-    "pid": "pid",
-    "uts": "uts",
-    "ipc": "ipc",
-    "network": "net",
-    "cgroup": "cgroup",
-    "time": "time",
-}
-"""OCI namespace types and their names below /proc/PID/ns."""
+_SIGNALS = tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
@@ -142,6 +132,12 @@ def set_no_new_privileges() -> None:
     _prctl("set no_new_privs", _PR_SET_NO_NEW_PRIVS, 1)
 
 
+def children() -> list[int]:
+    """The children of this process, which has one thread; proc_pid_children(5)."""
+    with open(f"/proc/self/task/{os.getpid()}/children") as file:
+        return [int(pid) for pid in file.read().split()]
+
+
 def set_subreaper() -> None:
     """Orphaned descendants become children of this process."""
     _prctl("set child subreaper", _PR_SET_CHILD_SUBREAPER, 1)
@@ -162,9 +158,25 @@ def clear_ambient_capabilities() -> None:
     _prctl("clear ambient capabilities", _PR_CAP_AMBIENT, 4)
 
 
-def set_securebits(bits: int) -> None:
-    """Set the securebits, capabilities(7)."""
-    _prctl("set securebits", _PR_SET_SECUREBITS, bits)
+def reset_signals() -> None:
+    """Give every signal its default action and block none, as a program may expect at its start.
+
+    execve(2) keeps what is ignored and what is blocked: a shell that starts a daemon with ``&``
+    ignores SIGINT and SIGQUIT for it, and for all that it ever starts, signal(7).
+    """
+    for number in _SIGNALS:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def heed_signals() -> None:
+    """Be able to wait for children and to hear signals, whatever was inherited.
+
+    Whoever ignores SIGCHLD has no children to wait for, waitpid(2).
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def set_name(name: str) -> None:

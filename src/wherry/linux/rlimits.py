@@ -27,6 +27,7 @@ NUMBERS = {
 }
 
 _UNLIMITED = 2**64 - 1
+_given: list[tuple[int, int]] = []  # RLIMIT_NOFILE as this process was started with
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,24 @@ def _lower(one: int, other: int) -> int:
     if one == -1:
         return other
     return one if other == -1 else min(one, other)
+
+
+def raise_open_files() -> None:
+    """Let this process open as many files as it may: containers and clients cost one each.
+
+    The soft limit is for programs that use select(2), whose sets end at 1,023 (systemd.exec(5),
+    LimitNOFILE). What is started for others gets it back: ``give_back_open_files``.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if not _given and soft != hard:
+        _given.append((soft, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def give_back_open_files(pid: int) -> None:
+    """Give a child process the limit that this one was started with."""
+    for limit in _given:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limit)
 
 
 def raise_hard_limits(pid: int, limits: list[Limit]) -> list[str]:

@@ -5,6 +5,7 @@ The set equals Docker's, so that what runs there runs here; what is tighter is s
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from typing import Any
 
 _FILES = """
@@ -65,7 +66,7 @@ _TALKING = """
 accept accept4 bind connect getpeername getsockname getsockopt ipc listen mq_getsetattr mq_notify
 mq_open mq_timedreceive mq_timedreceive_time64 mq_timedsend mq_timedsend_time64 mq_unlink msgctl
 msgget msgrcv msgsnd recv recvfrom recvmmsg recvmmsg_time64 recvmsg semctl semget semop semtimedop
-semtimedop_time64 send sendmmsg sendmsg sendto setsockopt shutdown socketcall socketpair
+semtimedop_time64 send sendmmsg sendmsg sendto setsockopt shutdown
 """
 
 _BY_CAPABILITY = {
@@ -111,6 +112,8 @@ _NAMESPACE_FLAGS = 0x7E020000
 
 _AF_ALG = 38
 _AF_VSOCK = 40
+_FAMILIES = 64
+"""A power of two above every address family, AF_MAX in <linux/socket.h>."""
 
 _SUBARCHITECTURES = {
     "SCMP_ARCH_X86_64": ["SCMP_ARCH_X86", "SCMP_ARCH_X32"],
@@ -125,8 +128,22 @@ def _allow(names: str, **conditions: Any) -> dict[str, Any]:
     return {"names": names.split(), "action": "SCMP_ACT_ALLOW", **conditions}
 
 
-def _compare(index: int, operator: str, value: int) -> list[dict[str, Any]]:
-    return [{"index": index, "op": f"SCMP_CMP_{operator}", "value": value, "valueTwo": 0}]
+def _compare(index: int, operator: str, value: int, second: int = 0) -> list[dict[str, Any]]:
+    return [{"index": index, "op": f"SCMP_CMP_{operator}", "value": value, "valueTwo": second}]
+
+
+def all_but(excluded: Collection[int], bits: int, value: int = 0) -> Iterator[tuple[int, int]]:
+    """(mask, value) of every block of numbers of ``bits`` bits that holds none of ``excluded``.
+
+    An ``int`` argument is the lower half of a register, of which a filter sees the whole: the
+    kernel cuts 2**32 + AF_ALG to AF_ALG, so that only masks decide rightly on such arguments.
+    """
+    block = range(value, value + (1 << bits))
+    if not any(number in block for number in excluded):
+        yield ~((1 << bits) - 1) & (_FAMILIES - 1), value
+    elif bits:
+        yield from all_but(excluded, bits - 1, value)
+        yield from all_but(excluded, bits - 1, value + (1 << bits - 1))
 
 
 def default_profile() -> dict[str, Any]:
@@ -136,9 +153,8 @@ def default_profile() -> dict[str, Any]:
     calls.append(_allow("process_vm_readv process_vm_writev ptrace", includes={"minKernel": "4.8"}))
     # Kernel crypto and hypervisor sockets reach code that containers have no business with.
     calls += [
-        _allow("socket", args=_compare(0, "LT", _AF_ALG)),
-        _allow("socket", args=_compare(0, "EQ", _AF_ALG + 1)),
-        _allow("socket", args=_compare(0, "GT", _AF_VSOCK)),
+        _allow("socket socketpair", args=_compare(0, "MASKED_EQ", mask, family))
+        for mask, family in all_but((_AF_ALG, _AF_VSOCK), _FAMILIES.bit_length() - 1)
     ]
     calls += [_allow("personality", args=_compare(0, "EQ", p)) for p in _PERSONALITIES]
     calls += [
@@ -162,6 +178,14 @@ def default_profile() -> dict[str, Any]:
             includes={"arches": s390},
             excludes={"caps": ["CAP_SYS_ADMIN"]},
         ),
+        {
+            # The number of the call is an argument, what that call gets lies in memory, out of
+            # a filter's reach: a socket of any family could be made by it. C libraries have
+            # used the direct calls since Linux 4.3 (i386; s390 too) and fall back to them.
+            "names": ["socketcall"],
+            "action": "SCMP_ACT_ERRNO",
+            "errnoRet": 38,
+        },
         {
             # Its flags lie in memory, out of a filter's reach; C libraries then try clone(2).
             "names": ["clone3"],

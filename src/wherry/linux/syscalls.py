@@ -17,7 +17,6 @@ _syscall = libc.syscall
 _syscall.restype = ctypes.c_long
 
 # Numbers from 424 on are the same on every architecture (include/uapi/asm-generic/unistd.h).
-PIDFD_SEND_SIGNAL = 424
 OPEN_TREE = 428
 MOVE_MOUNT = 429
 FSOPEN = 430
@@ -28,6 +27,7 @@ CLOSE_RANGE = 436
 OPENAT2 = 437
 MOUNT_SETATTR = 442
 QUOTACTL_FD = 443
+FCHMODAT2 = 452
 
 _OLD_NUMBERS = {
     "x86_64": {"keyctl": 250, "bpf": 321, "execveat": 322},

@@ -203,7 +203,9 @@ def give_ports(
     wanted = ports.wanted_bindings(config)
     if not wanted:
         return []
-    taken = {(port.protocol, port.host_address, port.host_port) for _, port in records.ports()}
+    taken = ports.Taken(
+        (port.protocol, port.host_address, port.host_port) for _, port in records.ports()
+    )
     ephemeral = ports.ephemeral_range()
     given: list[PublishedPort] = []
     for binding in wanted:
@@ -217,6 +219,7 @@ def give_ports(
                 f" {config.name} ({endpoint.id}): {error}"
             ) from None
         given += places
-        taken |= {(port.protocol, port.host_address, port.host_port) for port in places}
+        for port in places:
+            taken.add(port.protocol, port.host_address, port.host_port)
     records.save_ports(config.container, given)
     return given

@@ -214,38 +214,11 @@ def elements(state: State) -> dict[str, frozenset[str]]:
     found: dict[str, set[str]] = {name: set() for name in _SETS}
     found["passed"] |= {f"ipv{version}" for version in _missing(state)}
     for fence in state.fences:
-        name = f'"{fence.interface}"'
-        pair = f"{name} . {name}"
-        found["bridges"].add(name)
-        for subnet in fence.subnets:
-            found[f"hairpin{subnet.version}"].add(f"{subnet} . {subnet}")
-        if fence.icc:
-            found["within"].add(pair)
-        if fence.internal:
-            found["internal"].add(name)
-            continue
-        for version, mode, source in (
-            (4, fence.mode4, fence.source4),
-            (6, fence.mode6, fence.source6),
-        ):
-            if fence.masquerade and mode.startswith("nat"):
-                if source is not None:
-                    found[f"source{version}"].add(f"{name} : {source}")
-                else:
-                    found[f"masquerade{version}"].add(name)
-        found["trusted"] |= {f'"{interface}" . {name}' for interface in fence.trusted}
-        if fence.mode4 == "nat-unprotected":
-            found["open4"].add(name)
-        if fence.mode6 == "nat-unprotected":
-            found["open6"].add(name)
+        _add_bridge(found, fence)
+        if not fence.internal:
+            _add_outside(found, fence)
     for port in state.publications:
-        version = port.address.version
-        target = f"{port.address} . {port.port}"
-        key = f"{port.protocol} . {port.host_port}"
-        if port.host_address.is_unspecified:
-            found[f"any{version}"].add(f"{key} : {target}")
-        elif not port.host_address.is_loopback:
-            found[f"at{version}"].add(f"{port.host_address} . {key} : {target}")
+        _add_publication(found, port)
     for address, protocol, number in state.routed:
         found[f"routed{address.version}"].add(f"{address} . {protocol} . {number}")
     for client, server, protocol, number in state.linked:
@@ -254,6 +227,46 @@ def elements(state: State) -> dict[str, frozenset[str]]:
         name: frozenset() if name[-1] in _missing(state) else frozenset(values)
         for name, values in found.items()
     }
+
+
+def _add_bridge(found: dict[str, set[str]], fence: Fence) -> None:
+    """What is true of every network's bridge."""
+    name = f'"{fence.interface}"'
+    found["bridges"].add(name)
+    for subnet in fence.subnets:
+        found[f"hairpin{subnet.version}"].add(f"{subnet} . {subnet}")
+    if fence.icc:
+        found["within"].add(f"{name} . {name}")
+    if fence.internal:
+        found["internal"].add(name)
+
+
+def _add_outside(found: dict[str, set[str]], fence: Fence) -> None:
+    """How a network and the outside reach each other."""
+    name = f'"{fence.interface}"'
+    for version, mode, source in (
+        (4, fence.mode4, fence.source4),
+        (6, fence.mode6, fence.source6),
+    ):
+        if fence.masquerade and mode.startswith("nat"):
+            if source is not None:
+                found[f"source{version}"].add(f"{name} : {source}")
+            else:
+                found[f"masquerade{version}"].add(name)
+        if mode == "nat-unprotected":
+            found[f"open{version}"].add(name)
+    found["trusted"] |= {f'"{interface}" . {name}' for interface in fence.trusted}
+
+
+def _add_publication(found: dict[str, set[str]], port: Publication) -> None:
+    """What leads a published port to its container in the kernel."""
+    version = port.address.version
+    target = f"{port.address} . {port.port}"
+    key = f"{port.protocol} . {port.host_port}"
+    if port.host_address.is_unspecified:
+        found[f"any{version}"].add(f"{key} : {target}")
+    elif not port.host_address.is_loopback:
+        found[f"at{version}"].add(f"{port.host_address} . {key} : {target}")
 
 
 def _missing(state: State) -> set[str]:

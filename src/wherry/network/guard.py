@@ -9,8 +9,10 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 
 from wherry.errors import KernelError, WherryError
-from wherry.network import conntrack, firewall, nft
+from wherry.network import conntrack, firewall
 from wherry.network.firewall import Fence, Openings, State
+from wherry.network.nft.client import Nftables
+from wherry.network.nft.watch import Watch
 
 _log = logging.getLogger(__name__)
 _SETTLE = 0.2  # seconds that a flush and what follows it may take
@@ -22,14 +24,14 @@ class Guard:
     ``versions`` are the IP versions that get rules; without any there is no table.
     """
 
-    def __init__(self, table: str, versions: frozenset[int]) -> None:
+    def __init__(self, table: str, versions: frozenset[int], nft: Nftables) -> None:
         self._table = table
         self._versions = versions
-        self._writers = nft.Writers()
+        self._nft = nft
         self._applied = State(versions=versions)
         self._fences: dict[str, Fence] = {}
         self._openings: dict[str, Openings] = {}
-        self._watch: nft.Watch | None = None
+        self._watch: Watch | None = None
         self._repair: asyncio.Task[None] | None = None
 
     @property
@@ -82,18 +84,16 @@ class Guard:
 
     def restore(self) -> None:
         """Write the whole table anew."""
-        self._writers.register()
         state = self.state
         if self._versions:
-            nft.run(firewall.table(self._table, state), "set up firewall")
+            self._nft.run(firewall.table(self._table, state), "set up firewall")
         else:
-            nft.run(firewall.remove(self._table), "remove firewall")
+            self._nft.run(firewall.remove(self._table), "remove firewall")
         self._applied = state
 
     def remove(self) -> None:
         """Take the table out of the kernel."""
-        self._writers.register()
-        nft.run(firewall.remove(self._table), "remove firewall")
+        self._nft.run(firewall.remove(self._table), "remove firewall")
         self._applied = State(versions=self._versions)
 
     def _apply(self, state: State) -> None:
@@ -102,9 +102,8 @@ class Guard:
             self._applied = state
             return
         changed = self._applied.publications ^ state.publications
-        self._writers.register()
         try:
-            nft.run(text, "change firewall")
+            self._nft.run(text, "change firewall")
             self._applied = state
         except KernelError:
             # Somebody changed the table underneath: say the whole again.
@@ -117,7 +116,7 @@ class Guard:
         """Restore the table whenever somebody else changes it; ``run`` runs in the worker."""
         if not self._versions:
             return
-        self._watch = watch = nft.Watch(self._table, self._writers.__contains__)
+        self._watch = watch = Watch(self._table, self._nft.is_own)
         loop = asyncio.get_running_loop()
 
         async def repair() -> None:

@@ -6,7 +6,7 @@ given twice even when the daemon dies in between.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import (
     IPv4Address,
@@ -30,10 +30,6 @@ class AddressPool:
 
     base: Subnet
     size: int
-
-    def subnets(self) -> Iterator[Subnet]:
-        """The networks of this pool, lowest first."""
-        return iter(self.base.subnets(new_prefix=max(self.size, self.base.prefixlen)))
 
 
 DEFAULT_POOLS: tuple[AddressPool, ...] = (
@@ -87,16 +83,38 @@ def free_subnet(pools: Sequence[AddressPool], version: int, taken: Collection[Su
     ``taken`` holds the subnets of other networks and the host's routes. Raises Conflict when
     none is left.
     """
-    busy = [network for network in taken if network.version == version and network.prefixlen]
+    busy = sorted(
+        _span(network) for network in taken if network.version == version and network.prefixlen
+    )
     for pool in pools:
-        if pool.base.version != version:
-            continue
-        near = [network for network in busy if _overlap(pool.base, network)]
-        for subnet in pool.subnets():
-            if not any(_overlap(subnet, network) for network in near):
+        if pool.base.version == version:
+            subnet = _first_free(pool, busy)
+            if subnet is not None:
                 return subnet
     kind = "IPv4" if version == 4 else "IPv6"
     raise Conflict(f"all predefined address pools have been fully subnetted ({kind})")
+
+
+def _first_free(pool: AddressPool, busy: Sequence[tuple[int, int]]) -> Subnet | None:
+    """The lowest network of a pool between spans that are sorted; looks at each span once."""
+    length = max(pool.size, pool.base.prefixlen)
+    size = 1 << (pool.base.max_prefixlen - length)
+    low, high = _span(pool.base)
+    candidate = low
+    for first, last in busy:
+        if first >= candidate + size:
+            break
+        if last >= candidate:
+            candidate = low + ((last - low) // size + 1) * size
+    if candidate > high:
+        return None
+    if isinstance(pool.base, IPv4Network):
+        return IPv4Network((candidate, length))
+    return IPv6Network((candidate, length))
+
+
+def _span(network: Subnet) -> tuple[int, int]:
+    return int(network.network_address), int(network.broadcast_address)
 
 
 def unique_local_pool(seed: bytes) -> AddressPool:

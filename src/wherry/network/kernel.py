@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 from collections.abc import Collection, Mapping
 
 from wherry.errors import KernelError
 from wherry.instance import Instance
 from wherry.network import netlink
 from wherry.network.netlink import Link, Request, RouteSocket
+
+_FIRST_NUMBER = 1 << 29
 
 
 def write_sysctl(path: str, value: str, *, missing_ok: bool = False) -> None:
@@ -42,6 +45,7 @@ class Kernel:
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
         self.route = RouteSocket()
+        self._numbers = _FIRST_NUMBER + secrets.randbelow(_FIRST_NUMBER)  # of several engines
 
     def close(self) -> None:
         self.route.close()
@@ -64,6 +68,19 @@ class Kernel:
     def alias(self) -> str:
         """What interfaces of this engine carry, so that it knows them again after a crash."""
         return f"{self.instance.name} network"
+
+    def namespace_number(self, namespace_fd: int) -> int:
+        """A number by which a container's network namespace is reached when its process is gone.
+
+        Numbers that the kernel chooses go to the next namespace at once; these are high and never
+        come again, so that what is meant for a namespace that is gone reaches no other.
+        """
+        known = self.route.namespace_number(namespace_fd)
+        if known is not None:
+            return known
+        self._numbers += 1
+        self.run(netlink.number_namespace(self._numbers, namespace_fd))
+        return self._numbers
 
     def sweep(self, interfaces: Collection[str], endpoints: Collection[str]) -> list[str]:
         """Delete what a crash left: networks' interfaces and veths that nobody has any more.

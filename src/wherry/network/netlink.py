@@ -23,7 +23,6 @@ from ipaddress import (
     IPv6Address,
     IPv6Interface,
     IPv6Network,
-    ip_address,
     ip_network,
 )
 from typing import TypeAlias
@@ -47,13 +46,15 @@ _RTMGRP_LINK = 1
 _RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK = 16, 17, 18
 _RTM_NEWADDR, _RTM_DELADDR, _RTM_GETADDR = 20, 21, 22
 _RTM_NEWROUTE, _RTM_DELROUTE, _RTM_GETROUTE = 24, 25, 26
+_RTM_NEWNSID, _RTM_GETNSID, _NETNSA_NSID, _NETNSA_FD = 88, 90, 1, 3  # linux/net_namespace.h
+_NAMESPACE = bytes(4)  # struct rtgenmsg, padded
 _RT_TABLE_MAIN, _RT_TABLE_LOCAL, _RTPROT_BOOT, _RTN_UNICAST = 254, 255, 3, 1
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY = 1, 4, 5, 6
 _SCOPE_UNIVERSE, _SCOPE_LINK = 0, 253
 
 # linux/if_link.h, linux/if_addr.h, linux/veth.h
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER = 1, 3, 4, 5, 10
-_IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_NET_NS_FD = 18, 20, 28
+_IFLA_LINKINFO, _IFLA_IFALIAS, _IFLA_NET_NS_FD, _IFLA_TARGET_NETNSID = 18, 20, 28, 46
 _IFLA_INFO_KIND, _IFLA_INFO_DATA, _VETH_INFO_PEER = 1, 2, 1
 _IFLA_INFO_SLAVE_KIND, _IFLA_INFO_SLAVE_DATA = 4, 5
 _IFLA_BRPORT_MODE, _IFLA_BRPORT_ISOLATED = 4, 33
@@ -82,6 +83,7 @@ class Request:
     step: str
     target: str
     missing_ok: bool = False
+    ignored: int = 0  # an errno that is as good as done
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,10 @@ def _text(kind: int, value: str) -> bytes:
 
 def _u32(kind: int, value: int) -> bytes:
     return _attribute(kind, struct.pack("=I", value))
+
+
+def _s32(kind: int, value: int) -> bytes:
+    return _attribute(kind, struct.pack("=i", value))
 
 
 def _nested(kind: int, *attributes: bytes) -> bytes:
@@ -227,10 +233,36 @@ def set_bridge_port(name: str, *, hairpin: bool, isolated: bool) -> Request:
     return Request(_RTM_NEWLINK, 0, body, "set up bridge port", name)
 
 
-def delete_link(name: str) -> Request:
-    """Remove an interface by name; one that is gone already is no error."""
+def set_down(name: str) -> Request:
+    """Take an interface down by name; one that is gone already is no error."""
+    body = _link(up=False) + _text(_IFLA_IFNAME, name)
+    return Request(_RTM_NEWLINK, 0, body, "take down interface", name, missing_ok=True)
+
+
+def leave_bridge(name: str) -> Request:
+    """Take an interface off its bridge by name; one that is gone already is no error."""
+    body = _link() + _text(_IFLA_IFNAME, name) + _u32(_IFLA_MASTER, 0)
+    return Request(_RTM_NEWLINK, 0, body, "take off its bridge interface", name, missing_ok=True)
+
+
+def delete_link(name: str, namespace: int | None = None) -> Request:
+    """Remove an interface by name; one that is gone already is no error.
+
+    ``namespace`` is the number of another network namespace (``RouteSocket.namespace_number``);
+    one that is gone took its interfaces along.
+    """
     body = _link() + _text(_IFLA_IFNAME, name)
-    return Request(_RTM_DELLINK, 0, body, "delete interface", name, missing_ok=True)
+    if namespace is None:
+        return Request(_RTM_DELLINK, 0, body, "delete interface", name, missing_ok=True)
+    body += _s32(_IFLA_TARGET_NETNSID, namespace)
+    step = "delete interface of an ended container"
+    return Request(_RTM_DELLINK, 0, body, step, name, missing_ok=True, ignored=errno.EINVAL)
+
+
+def number_namespace(number: int, namespace_fd: int) -> Request:
+    """Give a network namespace a number, which lasts as long as it does (ip-netns(8), set)."""
+    body = _NAMESPACE + _s32(_NETNSA_NSID, number) + _u32(_NETNSA_FD, namespace_fd)
+    return Request(_RTM_NEWNSID, 0, body, "number network namespace", str(number))
 
 
 def add_address(index: int, interface: Interface, name: str) -> Request:
@@ -249,14 +281,6 @@ def add_address(index: int, interface: Interface, name: str) -> Request:
     )
 
 
-def delete_address(index: int, interface: Interface, name: str) -> Request:
-    """Take an address from an interface."""
-    family = socket.AF_INET if interface.version == 4 else socket.AF_INET6
-    body = _ADDRESS.pack(family, interface.network.prefixlen, 0, 0, index)
-    body += _attribute(_IFA_LOCAL, interface.ip.packed)
-    return Request(_RTM_DELADDR, 0, body, f"delete address {interface} from", name, missing_ok=True)
-
-
 def _route(version: int, index: int, gateway: Address | None) -> bytes:
     family = socket.AF_INET if version == 4 else socket.AF_INET6
     scope = _SCOPE_UNIVERSE if gateway or version == 6 else _SCOPE_LINK
@@ -273,12 +297,6 @@ def add_default_route(version: int, index: int, gateway: Address | None, name: s
     body = _route(version, index, gateway)
     flags = _NLM_F_CREATE | _NLM_F_REPLACE
     return Request(_RTM_NEWROUTE, flags, body, f"set default route via {gateway or name} on", name)
-
-
-def delete_default_route(version: int, index: int, gateway: Address | None, name: str) -> Request:
-    """Remove a default route."""
-    body = _route(version, index, gateway)
-    return Request(_RTM_DELROUTE, 0, body, "delete default route of", name, missing_ok=True)
 
 
 class RouteSocket:
@@ -327,7 +345,9 @@ class RouteSocket:
                 waiting.remove(number)
                 code = -struct.unpack_from("=i", payload)[0]
                 gone = code in (errno.ENODEV, errno.ESRCH, errno.EADDRNOTAVAIL)
-                if code and not (gone and requests[number - first].missing_ok) and not failed:
+                asked = requests[number - first]
+                fine = (gone and asked.missing_ok) or code == asked.ignored
+                if code and not fine and not failed:
                     failed = (number - first, code, _explanation(flags, payload))
         if failed:
             request = requests[failed[0]]
@@ -372,6 +392,14 @@ class RouteSocket:
             return _parse_link(payload)
         return None
 
+    def namespace_number(self, namespace_fd: int) -> int | None:
+        """The number that another network namespace has here, if it has one."""
+        for payload in self._dump(_RTM_GETNSID, _NAMESPACE + _u32(_NETNSA_FD, namespace_fd), 0):
+            values = dict(_attributes(payload[len(_NAMESPACE) :]))
+            number = int(struct.unpack("=i", values[_NETNSA_NSID])[0])
+            return number if number >= 0 else None
+        return None
+
     def addresses(self, index: int | None = None) -> list[Interface]:
         """Addresses of one interface, or of all."""
         found = []
@@ -398,21 +426,6 @@ class RouteSocket:
                 continue
             if own is None or _number(values.get(_RTA_OIF)) != own.index:
                 found.append(ip_network((values[_RTA_DST], length), strict=False))
-        return found
-
-    def default_interfaces(self) -> list[tuple[int, str, str]]:
-        """Default routes: (IP version, interface name, gateway or "")."""
-        names = {link.index: link.name for link in self.links()}
-        found = []
-        for payload in self._dump(_RTM_GETROUTE, _ROUTE.pack(*[0] * 9)):
-            family, length, _, _, table, *_ = _ROUTE.unpack_from(payload)
-            values = dict(_attributes(payload[_ROUTE.size :]))
-            if table != _RT_TABLE_MAIN or length or _RTA_OIF not in values:
-                continue
-            index = struct.unpack("=I", values[_RTA_OIF])[0]
-            gateway = str(ip_address(values[_RTA_GATEWAY])) if _RTA_GATEWAY in values else ""
-            version = 4 if family == socket.AF_INET else 6
-            found.append((version, names.get(index, ""), gateway))
         return found
 
 

@@ -7,6 +7,7 @@ sockets) keeps belonging to that namespace, so the stay is a few microseconds.
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import socket
@@ -17,19 +18,31 @@ from wherry.errors import KernelError
 
 _CLONE_NEWNET = 0x40000000
 _SIOCGSKNS = 0x894C
+_OWN = "/proc/thread-self/ns/net"
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def open_namespace(pid: int) -> int:
-    """A descriptor of the network namespace of process ``pid``.
+class NamespaceGone(KernelError):
+    """The process whose namespace was wanted has ended."""
 
-    Raises KernelError when the process is gone.
+
+def open_namespace(pid: int) -> int:
+    """A descriptor of the network namespace of a container's process ``pid``.
+
+    Raises NamespaceGone when the process has ended, also when the number has gone to a process
+    of the host's since: a container's namespace is never our own. Raises KernelError.
     """
     path = f"/proc/{pid}/ns/net"
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise KernelError("open network namespace", path, error.errno or 0) from error
+        gone = error.errno in (errno.ENOENT, errno.ESRCH)
+        kind = NamespaceGone if gone else KernelError
+        raise kind("open network namespace", path, error.errno or 0) from error
+    if os.path.samestat(os.fstat(fd), os.stat(_OWN)):
+        os.close(fd)
+        raise NamespaceGone("open network namespace", path, errno.ESRCH)
+    return fd
 
 
 def namespace_of_socket(one: socket.socket) -> int:
@@ -44,7 +57,7 @@ def entered(namespace_fd: int) -> Iterator[None]:
     Raises KernelError when the namespace may not be entered. A thread that cannot come home
     must not live on in a foreign namespace: that ends the process.
     """
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    home = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
     try:
         _setns(namespace_fd)
         try:

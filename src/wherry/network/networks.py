@@ -1,15 +1,15 @@
 """The networks of one engine: the service that the engine calls.
 
 Order of effects: what shall be is written to the store first, then the kernel is told; what shall
-no longer be leaves the store first, too. So the store is always right, and ``start`` and
-``reconcile`` lead the kernel to it after any crash.
+no longer be leaves the store first, too. So the store is always right, and ``start``,
+``take_stock`` and ``mend`` lead the kernel to it after any crash.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -34,6 +34,7 @@ from wherry.network.kernel import Kernel
 from wherry.network.lookup import find_network
 from wherry.network.model import PREDEFINED, Network, Plan, SandboxConfig
 from wherry.network.netlink import LinkWatch
+from wherry.network.nft.client import Nftables
 from wherry.network.options import NetworkOptions
 from wherry.network.porter.client import PorterClient
 from wherry.network.records import Records
@@ -51,7 +52,8 @@ Names: TypeAlias = list[str]
 class Networks:
     """Networks, the endpoints of containers in them, and the firewall around them.
 
-    One event loop uses an object; ``start`` comes first, then ``reconcile`` once.
+    One event loop uses an object; ``start`` comes first, then ``take_stock`` once, then ``mend``
+    for each container that runs.
     """
 
     def __init__(self, db: StateDB, instance: Instance, options: NetworkOptions) -> None:
@@ -62,8 +64,9 @@ class Networks:
         self._worker = Worker("network")
         self._firewall_worker = Worker("firewall")
         self._kernel = Kernel(instance)
-        self._guard = Guard(instance.nft_table, frozenset(options.firewall_versions))
-        self._porter = PorterClient(options.runtime_directory)
+        self._nft = Nftables()
+        self._guard = Guard(instance.nft_table, frozenset(options.firewall_versions), self._nft)
+        self._porter = PorterClient(options.runtime_directory, self._nft)
         self._links = LinkWatch()
         self._repair: asyncio.Task[None] | None = None
         self._reconciled = False
@@ -71,7 +74,12 @@ class Networks:
         self.host_gateways = texts.host_gateways
         self._blueprint = Blueprint(self._records, self._drivers, texts)
         effects = Effects(
-            self._kernel, self._guard, self._porter, self._worker, self._firewall_worker
+            kernel=self._kernel,
+            nft=self._nft,
+            guard=self._guard,
+            porter=self._porter,
+            worker=self._worker,
+            firewall_worker=self._firewall_worker,
         )
         self.sandboxes = Sandboxes(
             self._records, options, self._drivers, self._blueprint, texts, effects
@@ -85,6 +93,7 @@ class Networks:
         Raises KernelError and Conflict when the default bridge cannot be made. A user-defined
         network that cannot be made is logged and left for later.
         """
+        self._nft.start()
         await self._make_predefined()
         ipv6 = any(network.ipv6 for network in self._records.networks())
         if self._options.ip_forward:
@@ -108,10 +117,15 @@ class Networks:
     async def _restore(self) -> None:
         try:
             await self.repair()
-            await self.sandboxes.adopt(dict(self.sandboxes.live))
+            await self._mend_all()
             _log.warning("an interface of a network was deleted by others: made again")
         except WherryError as error:
             _log.error("an interface of a network was deleted by others: %s", error)
+
+    async def _mend_all(self) -> None:
+        for container, pid in dict(self.sandboxes.live).items():
+            await self.sandboxes.mend(container, pid)
+        await self.sandboxes.lead_porter()
 
     async def repair(self) -> None:
         """Make again what is missing of the networks themselves."""
@@ -139,6 +153,7 @@ class Networks:
         await self._worker.run(self._porter.close)
         self._worker.close()
         self._firewall_worker.close()
+        self._nft.close()
         self._kernel.close()
 
     async def _take_down(self) -> None:
@@ -148,14 +163,20 @@ class Networks:
             await self._worker.run(partial(driver.destroy, network, self._kernel))
         await self._firewall_worker.run(self._guard.remove)
 
-    async def reconcile(self, live: Mapping[str, int]) -> None:
-        """Compare with the containers that run: container id → pid of its init."""
-        await self.repair()
-        self.sandboxes.release_ended(live)
+    async def take_stock(self, live: Mapping[str, int], spared: Collection[str] = ()) -> None:
+        """Give back what those hold that ran under an earlier engine and do not run any more.
+
+        ``live`` are the containers that run, with the pids of their inits; ``spared`` those that
+        may run: they keep addresses and ports until `mend` or `detach`. Nothing may be allocated
+        before.
+        """
+        await self.sandboxes.take_stock(live, spared)
         await self._sweep()
-        await self.sandboxes.adopt(live)
-        await self._load_firewall()
         self._reconciled = True
+
+    async def mend(self, container: str, pid: int) -> None:
+        """Make again what is missing of the network of a container that runs."""
+        await self.sandboxes.mend(container, pid)
 
     async def _sweep(self) -> None:
         networks = self._records.networks()
@@ -348,12 +369,9 @@ class Networks:
                     f"error while removing network: network {network.name} has active endpoints"
                     f" ({self._describe(active)})"
                 )
-            users = [
-                other.name
-                for other in self._records.networks()
-                if other.config_from == network.name
-            ]
-            if network.config_only and users:
+            if network.config_only and any(
+                other.config_from == network.name for other in self._records.networks()
+            ):
                 raise Forbidden(
                     "error while removing network: configuration network"
                     f' "{network.name}" is in use'
@@ -484,8 +502,18 @@ class Networks:
         await self.sandboxes.disconnect(reference, container, force=force)
 
     def settings(self, container: str) -> dict[str, Any]:
-        """``NetworkSettings`` of container inspect."""
-        return self.sandboxes.settings(container)
+        """``NetworkSettings`` of container inspect; raises NotFound."""
+        found = self.sandboxes.settings((container,))
+        if container not in found:
+            raise NotFound(f"No such container: {container}")
+        return found[container]
+
+    def settings_of(self, containers: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The same of many containers, by container; those unknown are left out.
+
+        The number of statements does not depend on that of the containers.
+        """
+        return self.sandboxes.settings(containers)
 
 
 def _now() -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
@@ -45,23 +45,47 @@ def host_addresses(wanted: Address | None, default: Address | None, *, ipv6: boo
     return [_ANY4, _ANY6] if ipv6 else [_ANY4]
 
 
+class Taken:
+    """Places on the host that somebody has: (protocol, address, port)."""
+
+    def __init__(self, places: Iterable[tuple[str, Address, int]] = ()) -> None:
+        self._places: set[tuple[str, Address, int]] = set()
+        self._numbers: set[tuple[str, int, int]] = set()
+        for protocol, address, number in places:
+            self.add(protocol, address, number)
+
+    def add(self, protocol: str, address: Address, number: int) -> None:
+        """Somebody has this place from now on."""
+        self._places.add((protocol, address, number))
+        self._numbers.add((protocol, address.version, number))
+
+    def blocks(self, protocol: str, address: Address, number: int) -> bool:
+        """Whether somebody has it, or all addresses, or (for all addresses) any of them."""
+        if address.is_unspecified:
+            return (protocol, address.version, number) in self._numbers
+        any_address = _ANY4 if address.version == 4 else _ANY6
+        return (protocol, address, number) in self._places or (
+            (protocol, any_address, number) in self._places
+        )
+
+
 def place(
     binding: PortBinding,
     addresses: Iterable[Address],
-    taken: Collection[tuple[str, Address, int]],
+    taken: Taken,
     ephemeral: tuple[int, int],
     start: int,
     reserve: Callable[[Sequence[PublishedPort]], None],
 ) -> list[PublishedPort]:
     """Find one host port that is free on all ``addresses``, and reserve it there.
 
-    ``taken`` holds (protocol, address, port); ``start`` is where the search in the ephemeral
+    ``start`` is where the search in the ephemeral
     range begins; ``reserve`` raises OSError when a program on the host has the place. Raises
     WherryError in Docker's words when there is none.
     """
     addresses = list(addresses)
     for number in _candidates(binding, ephemeral, start):
-        if any(_blocked(binding.protocol, address, number, taken) for address in addresses):
+        if any(taken.blocks(binding.protocol, address, number) for address in addresses):
             continue
         places = [
             PublishedPort(binding.protocol, binding.port, address, number) for address in addresses
@@ -98,19 +122,6 @@ def _candidates(binding: PortBinding, ephemeral: tuple[int, int], start: int) ->
     start = min(max(start, low), high)
     yield from range(start, high + 1)
     yield from range(low, start)
-
-
-def _blocked(
-    protocol: str, address: Address, number: int, taken: Collection[tuple[str, Address, int]]
-) -> bool:
-    """Whether somebody has this place, or all addresses, or (for all addresses) any of them."""
-    any_address = _ANY4 if address.version == 4 else _ANY6
-    if (protocol, address, number) in taken or (protocol, any_address, number) in taken:
-        return True
-    return address.is_unspecified and any(
-        other == protocol and port == number and where.version == address.version
-        for other, where, port in taken
-    )
 
 
 def bracketed(address: Address) -> str:

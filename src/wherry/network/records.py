@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 
 from wherry.network.model import (
@@ -123,6 +123,18 @@ class Records:
         row = self.db.one("SELECT data FROM network_sandboxes WHERE container = ?", (container,))
         return sandbox_from_json(container, json.loads(row["data"])) if row else None
 
+    def sandboxes_of(self, containers: Sequence[str]) -> list[SandboxConfig]:
+        """What these containers asked for, in the order given; those unknown are left out."""
+        rows = self.db.query(
+            f"SELECT container, data FROM network_sandboxes WHERE {_among(containers)}", containers
+        )
+        found = {row["container"]: row["data"] for row in rows}
+        return [
+            sandbox_from_json(container, json.loads(found[container]))
+            for container in containers
+            if container in found
+        ]
+
     def save_sandbox(self, config: SandboxConfig) -> None:
         with self.db.transaction() as db:
             db.execute(
@@ -141,13 +153,20 @@ class Records:
 
     def endpoints(self, container: str) -> list[Endpoint]:
         """The live endpoints of a container, in the order they were made."""
+        return self.endpoints_of((container,)).get(container, [])
+
+    def endpoints_of(self, containers: Sequence[str]) -> dict[str, list[Endpoint]]:
+        """The same of several containers; those without any are left out."""
         rows = self.db.query(
-            "SELECT network, data FROM network_endpoints WHERE container = ? ORDER BY rowid",
-            (container,),
+            "SELECT container, network, data FROM network_endpoints"
+            f" WHERE {_among(containers)} ORDER BY rowid",
+            containers,
         )
-        return [
-            endpoint_from_json(container, row["network"], json.loads(row["data"])) for row in rows
-        ]
+        found: dict[str, list[Endpoint]] = {}
+        for row in rows:
+            endpoint = endpoint_from_json(row["container"], row["network"], json.loads(row["data"]))
+            found.setdefault(endpoint.container, []).append(endpoint)
+        return found
 
     def endpoints_of_network(self, network: str) -> list[Endpoint]:
         rows = self.db.query(
@@ -204,18 +223,17 @@ class Records:
             f"SELECT * FROM network_ports{where} ORDER BY rowid",
             () if container is None else (container,),
         )
-        return [
-            (
-                row["container"],
-                PublishedPort(
-                    row["protocol"],
-                    row["port"],
-                    _address(row["host_address"]),
-                    row["host_port"],
-                ),
-            )
-            for row in rows
-        ]
+        return [(row["container"], _port(row)) for row in rows]
+
+    def ports_of(self, containers: Sequence[str]) -> dict[str, list[PublishedPort]]:
+        """Taken host ports of several containers; those without any are left out."""
+        rows = self.db.query(
+            f"SELECT * FROM network_ports WHERE {_among(containers)} ORDER BY rowid", containers
+        )
+        found: dict[str, list[PublishedPort]] = {}
+        for row in rows:
+            found.setdefault(row["container"], []).append(_port(row))
+        return found
 
     def save_ports(self, container: str, ports: Iterable[PublishedPort]) -> None:
         with self.db.transaction() as db:
@@ -226,10 +244,6 @@ class Records:
                     for port in ports
                 ],
             )
-
-    def delete_ports(self, container: str) -> None:
-        with self.db.transaction() as db:
-            db.execute("DELETE FROM network_ports WHERE container = ?", (container,))
 
     def release(self, container: str, network: str | None = None) -> None:
         """Give back a container's endpoints, addresses and ports, of one network or all.
@@ -250,6 +264,17 @@ class Records:
             db.execute(f"DELETE FROM network_endpoints WHERE {where}", values)
             if network is None:
                 db.execute("DELETE FROM network_ports WHERE container = ?", (container,))
+
+
+def _among(containers: Sequence[str]) -> str:
+    """The condition that ``container`` is one of as many as are given as parameters."""
+    return f"container IN ({', '.join('?' * len(containers))})"
+
+
+def _port(row: sqlite3.Row) -> PublishedPort:
+    return PublishedPort(
+        row["protocol"], row["port"], _address(row["host_address"]), row["host_port"]
+    )
 
 
 def _network(row: sqlite3.Row) -> Network:

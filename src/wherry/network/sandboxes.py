@@ -3,22 +3,31 @@
 A container's network life: ``configure`` when it is created (what was asked for is kept),
 ``allocate`` when it starts (addresses and ports are given, in the store), ``attach`` when its
 network namespace exists (the kernel is told), ``detach`` when it has ended, ``forget`` when it
-is removed. A crash between any two of them is repaired by ``Networks.reconcile``.
+is removed. A crash between any two of them is repaired by ``Networks.take_stock`` and ``mend``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import contextlib
 import logging
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from wherry import faults
 from wherry.errors import Conflict, Forbidden, InvalidParameter, NotFound, WherryError
-from wherry.network import allocation, files, links, ports, requests, sockets, views, wiring
+from wherry.network import (
+    allocation,
+    files,
+    links,
+    ports,
+    requests,
+    settings,
+    sockets,
+    wiring,
+)
 from wherry.network.blueprint import Blueprint
 from wherry.network.drivers import Drivers
 from wherry.network.drivers.bridge import HOST_BINDING, HOST_BINDING_NEW
@@ -34,6 +43,8 @@ from wherry.network.model import (
     PublishedPort,
     SandboxConfig,
 )
+from wherry.network.netns import NamespaceGone
+from wherry.network.nft.client import Nftables
 from wherry.network.options import NetworkOptions
 from wherry.network.porter.client import PorterClient
 from wherry.network.records import Records
@@ -51,6 +62,7 @@ class Effects:
     """What changes the world, and the threads where that happens."""
 
     kernel: Kernel
+    nft: Nftables
     guard: Guard
     porter: PorterClient
     worker: Worker
@@ -75,12 +87,14 @@ class Sandboxes:
         self._blueprint = blueprint
         self._texts = texts
         self._kernel = effects.kernel
+        self._nft = effects.nft
         self._guard = effects.guard
         self._porter = effects.porter
         self._worker = effects.worker
         self._firewall_worker = effects.firewall_worker
         self._closing = Batch(effects.firewall_worker, effects.guard.close)
         self._live: dict[str, int] = {}
+        self._namespaces: dict[str, int] = {}
         self._listeners: dict[str, dict[str, socket.socket]] = {}
 
     # What was asked for
@@ -130,7 +144,8 @@ class Sandboxes:
         services = self._blueprint.services(config, endpoints, given, pid)
 
         def work() -> None:
-            with wiring.namespace_of(pid) as namespace_fd:
+            # One that has just ended has no names any more.
+            with contextlib.suppress(NamespaceGone), wiring.namespace_of(pid) as namespace_fd:
                 self._porter.set(container, services, namespace_fd, {})
 
         self._worker.submit(work)
@@ -274,11 +289,14 @@ class Sandboxes:
         if openings:
             slow.append(asyncio.ensure_future(self._open(plan.container, openings)))
         if services.view is not None:
-            slow.append(asyncio.ensure_future(asyncio.to_thread(_open_resolver, pid, resolver)))
+            slow.append(
+                asyncio.ensure_future(asyncio.to_thread(self._open_resolver, pid, resolver))
+            )
 
         def plug() -> None:
             with wiring.namespace_of(pid) as namespace_fd:
                 new = [attachment for attachment, _ in attachments]
+                self._namespaces[plan.container] = self._kernel.namespace_number(namespace_fd)
                 wiring.plug(self._kernel, namespace_fd, new, routes)
 
         def serve() -> None:
@@ -295,18 +313,28 @@ class Sandboxes:
         if not services.is_empty:
             await self._worker.run(serve)
 
+    def _open_resolver(self, pid: int, into: list[socket.socket]) -> None:
+        """Make the sockets of a container's name server; runs in a thread of its own."""
+        with wiring.namespace_of(pid) as namespace_fd:
+            into += sockets.resolver_sockets(namespace_fd, self._nft)
+
     async def _open(self, container: str, openings: Openings) -> None:
         await self._firewall_worker.run(lambda: self._guard.set_container(container, openings))
 
     async def detach(self, container: str) -> None:
         """Release what an ended container had; may be repeated.
 
-        The interfaces went or go with the namespace: the kernel reaps them in its own time.
+        Its interfaces leave the networks at once; the kernel reaps them with the namespace, in
+        its own time.
         """
         self._live.pop(container, None)
         endpoints = self._records.endpoints(container)
         networks = [self._blueprint.network(endpoint) for endpoint in endpoints]
         self._close_listeners(container)
+        namespace = self._namespaces.pop(container, None)
+        if namespace is not None:
+            pairs = list(zip(networks, endpoints, strict=True))
+            await self._worker.run(lambda: self._withdraw(pairs, namespace))
         # The ports close before others may get them.
         if self._guard.opens(container):
             await self._closing.do(container)
@@ -315,6 +343,14 @@ class Sandboxes:
         self._records.release(container)
         for network in networks:
             self._event("disconnect", network, container)
+
+    def _withdraw(self, pairs: Sequence[tuple[Network, Endpoint]], namespace: int) -> None:
+        """Take an ended container off its networks; what fails must not keep its address."""
+        for network, endpoint in pairs:
+            try:
+                self._drivers.of(network).withdraw(network, endpoint, namespace, self._kernel)
+            except WherryError as error:
+                _log.error("network %s: %s", network.name, error)
 
     def _event(self, action: str, network: Network, container: str) -> None:
         attributes = {"container": container, "name": network.name, "type": network.driver}
@@ -354,6 +390,10 @@ class Sandboxes:
             return
         try:
             await self._plug_more(changed, endpoint, pid)
+        except NamespaceGone:
+            # It has just ended: as any that does not run it is connected when it starts again.
+            self._records.release(container, network.id)
+            return
         except BaseException:
             with self._records.db.transaction():
                 self._records.release(container, network.id)
@@ -374,20 +414,24 @@ class Sandboxes:
         attachments = self._blueprint.attachments(config, endpoints)
         routes = wiring.default_routes(attachments)
         new = next(one for one, _ in attachments if one.endpoint.id == endpoint.id)
-        serve = await self._serve(config, endpoints, pid)
+        async with self._serve(config, endpoints, pid) as serve:
 
-        def work() -> None:
-            with wiring.namespace_of(pid) as namespace_fd:
-                wiring.plug(self._kernel, namespace_fd, [new], routes)
-                serve(namespace_fd)
+            def work() -> None:
+                with wiring.namespace_of(pid) as namespace_fd:
+                    wiring.plug(self._kernel, namespace_fd, [new], routes)
+                    serve(namespace_fd)
 
-        await self._worker.run(work)
+            await self._worker.run(work)
         self._texts.rewrite(config, endpoints)
 
+    @contextlib.asynccontextmanager
     async def _serve(
         self, config: SandboxConfig, endpoints: Sequence[Endpoint], pid: int
-    ) -> Callable[[int], None]:
-        """Publish ports at these endpoints; returns the porter's part for the worker thread."""
+    ) -> AsyncIterator[Callable[[int], None]]:
+        """Publish ports at these endpoints; gives the porter's part for the worker thread.
+
+        What the porter was not given is let go at the end.
+        """
         given = [port for _, port in self._records.ports(config.container)]
         carrier = self._blueprint.port_carrier(config, endpoints)
         if carrier is not None and not given:
@@ -395,12 +439,16 @@ class Sandboxes:
         openings = self._blueprint.openings(config, endpoints, given)
         services = self._blueprint.services(config, endpoints, given, pid)
         listeners = self._listeners.pop(config.container, {})
-        await self._open(config.container, openings)
 
         def work(namespace_fd: int) -> None:
             self._porter.set(config.container, services, namespace_fd, listeners)
 
-        return work
+        try:
+            await self._open(config.container, openings)
+            yield work
+        finally:
+            for listener in listeners.values():
+                listener.close()
 
     def _check_change(self, config: SandboxConfig) -> None:
         if config.mode in ("host", "container"):
@@ -448,14 +496,16 @@ class Sandboxes:
             return
         remaining = self._records.endpoints(container)
         routes = wiring.default_routes(self._blueprint.attachments(changed, remaining))
-        serve = await self._serve(changed, remaining, pid)
+        # With the namespace of one that has just ended the interface is gone, too.
+        with contextlib.suppress(NamespaceGone):
+            async with self._serve(changed, remaining, pid) as serve:
 
-        def work() -> None:
-            with wiring.namespace_of(pid) as namespace_fd:
-                serve(namespace_fd)
-                wiring.unplug(namespace_fd, endpoint, routes)
+                def work() -> None:
+                    with wiring.namespace_of(pid) as namespace_fd:
+                        serve(namespace_fd)
+                        wiring.unplug(namespace_fd, endpoint, routes)
 
-        await self._worker.run(work)
+                await self._worker.run(work)
         self._texts.rewrite(changed, remaining)
         self._event("disconnect", network, container)
 
@@ -479,48 +529,49 @@ class Sandboxes:
 
     # Views
 
-    def settings(self, container: str) -> dict[str, Any]:
-        """``NetworkSettings`` of container inspect."""
-        config = self._config(container)
-        endpoints = {endpoint.network: endpoint for endpoint in self._records.endpoints(container)}
-        connections = []
-        for wanted in config.endpoints:
-            network = find_network(self._records, wanted.network, None)
-            endpoint = endpoints.get(network.id) if network else None
-            connections.append((wanted, network, endpoint))
-        # A joined namespace is shown by the container that it belongs to.
-        running = container in self._live and config.mode != "container"
-        sandbox = hashlib.sha256(f"sandbox {container}".encode()).hexdigest()
-        pid = self._live.get(container, 0)
-        return views.settings_view(
-            config,
-            connections,
-            [port for _, port in self._records.ports(container)],
-            sandbox_id=sandbox if running else "",
-            sandbox_key=f"/proc/{pid}/ns/net" if running else "",
-        )
+    def settings(self, containers: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """``NetworkSettings`` of container inspect by container; those unknown are left out."""
+        return settings.settings(self._records, containers, self._live)
 
     # After a crash
 
-    def release_ended(self, live: Mapping[str, int]) -> None:
-        """Give back what containers hold that do not run any more."""
-        self._live = dict(live)
-        for container in self._records.containers_with_endpoints():
-            if container not in live:
-                self._records.release(container)
+    async def take_stock(self, live: Mapping[str, int], spared: Collection[str]) -> None:
+        """Give back what containers hold that do not run any more, and lead the porter.
 
-    async def adopt(self, live: Mapping[str, int]) -> None:
-        """Take up running containers again and repair their networks."""
-        for container, pid in live.items():
-            config = self._records.sandbox(container)
-            if config is None or config.mode != "private":
-                continue
-            try:
-                await self._repair(config, pid)
-            except WherryError as error:
-                _log.error("repair the network of container %s: %s", container[:12], error)
-        services = self._blueprint.all_services(live)
+        ``live`` run, with these pids of their inits; ``spared`` may: they keep what they hold.
+        """
+        self._live = dict(live)
+        ended = [
+            container
+            for container in self._records.containers_with_endpoints()
+            if container not in live and container not in spared
+        ]
+        with self._records.db.transaction(volatile=True):
+            for container in ended:
+                self._records.release(container)
+        for container in ended:
+            if self._guard.opens(container):
+                await self._closing.do(container)
+        await self.lead_porter()
+
+    async def lead_porter(self) -> None:
+        """Have the porter do what it shall for the containers that run, and nothing else."""
+        services = await asyncio.to_thread(self._blueprint.all_services, dict(self._live))
         await self._worker.run(lambda: self._porter.adopt(services))
+
+    async def mend(self, container: str, pid: int) -> None:
+        """Take up a running container again: what is missing of its network is made again."""
+        known = self._live.get(container) == pid
+        self._live[container] = pid
+        config = self._records.sandbox(container)
+        if config is None or config.mode != "private":
+            return
+        try:
+            await self._repair(config, pid)
+        except WherryError as error:
+            _log.error("repair the network of container %s: %s", container[:12], error)
+        if not known:
+            self._tell_porter(config, self._records.endpoints(container))
 
     async def _repair(self, config: SandboxConfig, pid: int) -> None:
         """Make again what is missing in or for a running container."""
@@ -530,6 +581,8 @@ class Sandboxes:
 
         def work() -> None:
             with wiring.namespace_of(pid) as namespace_fd:
+                number = self._kernel.namespace_number(namespace_fd)
+                self._namespaces[config.container] = number
                 for one in attachments:
                     if not one.driver.is_plugged(
                         one.network, one.endpoint, self._kernel
@@ -546,12 +599,6 @@ class Sandboxes:
     def live(self) -> Mapping[str, int]:
         """Running containers and the pids of their inits."""
         return self._live
-
-
-def _open_resolver(pid: int, into: list[socket.socket]) -> None:
-    """Make the sockets of a container's name server; runs in a thread of its own."""
-    with wiring.namespace_of(pid) as namespace_fd:
-        into += sockets.resolver_sockets(namespace_fd)
 
 
 def _dns_names(config: SandboxConfig, wanted: EndpointConfig) -> list[str]:

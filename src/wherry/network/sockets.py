@@ -7,9 +7,10 @@ import errno
 import socket
 from collections.abc import Iterable
 
-from wherry.network import firewall, netlink, nft
+from wherry.network import firewall, netlink
 from wherry.network.model import PublishedPort
 from wherry.network.netns import entered
+from wherry.network.nft.client import Nftables
 
 RESOLVER_ADDRESS = "127.0.0.11"
 _BACKLOG = 4096
@@ -65,22 +66,24 @@ def listen_all(ports: Iterable[PublishedPort]) -> dict[str, socket.socket]:
     return found
 
 
-def resolver_sockets(namespace_fd: int) -> tuple[socket.socket, socket.socket]:
+def resolver_sockets(namespace_fd: int, nft: Nftables) -> tuple[socket.socket, socket.socket]:
     """UDP and TCP sockets for the name server inside a container, which port 53 leads to.
 
     Blocking: the rules take the kernel some milliseconds. Raises KernelError.
     """
-    with entered(namespace_fd), contextlib.ExitStack() as undo:
-        udp = undo.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-        tcp = undo.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-        with netlink.RouteSocket() as route:
-            route.run([netlink.set_link(1, "lo", up=True)])
+    with contextlib.ExitStack() as undo:
+        with entered(namespace_fd):
+            udp = undo.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            tcp = undo.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            with netlink.RouteSocket() as route:
+                route.run([netlink.set_link(1, "lo", up=True)])
         udp.bind((RESOLVER_ADDRESS, 0))
         tcp.bind((RESOLVER_ADDRESS, 0))
         tcp.listen(64)
         nft.run(
             firewall.resolver_redirect(udp.getsockname()[1], tcp.getsockname()[1]),
             "lead the container's port 53 to its name server",
+            namespace_fd,
         )
         undo.pop_all()
     return udp, tcp

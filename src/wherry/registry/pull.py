@@ -16,7 +16,8 @@ from wherry.errors import InvalidParameter, NotFound, Unauthorized, Unavailable,
 from wherry.images import config as configs
 from wherry.images import manifest as manifests
 from wherry.images.config import SIZE_LIMIT
-from wherry.images.manifest import Descriptor, Index, Platform
+from wherry.images.manifest import Descriptor, Index
+from wherry.images.platforms import Platform, this_platform
 from wherry.images.reference import Reference
 from wherry.images.store import Image, ImageStore
 from wherry.registry.credentials import ANONYMOUS, Credentials
@@ -90,7 +91,7 @@ class Puller:
         emit({"status": f"Pulling from {reference.path}", "id": wanted})
         manifest = manifests.parse(sent.data, sent.media_type)
         if isinstance(manifest, Index):
-            target = platform or manifests.this_platform()
+            target = platform or this_platform()
             chosen = manifests.choose(manifest, target, str(reference))
             part = await repository.manifest(chosen.digest)
             manifest = manifests.parse(part.data, part.media_type)

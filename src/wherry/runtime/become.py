@@ -12,13 +12,12 @@ import signal
 from contextlib import suppress
 
 from wherry.errors import KernelError
+from wherry.fs.opening import open_in_root
 from wherry.linux import capabilities, filters, mounts, process, rlimits
 from wherry.runtime import executable, identity, reaper
 from wherry.runtime.bundle import StartFailed
 from wherry.runtime.host import Host
 from wherry.runtime.processplan import CapabilitySets, ProcessPlan
-
-_PROC_ROOT_INODE = 1
 
 
 def become_root(user_namespace: bool) -> None:
@@ -58,7 +57,7 @@ def _real_procfs() -> int:
     with suppress(KernelError):
         return mounts.new_filesystem("proc")
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    if os.fstat(proc).st_ino == _PROC_ROOT_INODE and mounts.is_procfs(proc):
+    if mounts.is_procfs_root(proc):
         return proc
     os.close(proc)
     raise KernelError("set label", "/proc is not a procfs", errno.ENOTDIR)
@@ -66,7 +65,7 @@ def _real_procfs() -> int:
 
 def _write_at(proc: int, name: str, value: str) -> None:
     path = f"{os.getpid()}/{name}"
-    fd = mounts.open_in_root(proc, path, os.O_WRONLY, follow=False, cross_mounts=False)
+    fd = open_in_root(proc, path, os.O_WRONLY, follow=False, cross_mounts=False)
     try:
         os.write(fd, value.encode())
     except OSError as error:
@@ -115,7 +114,7 @@ def execute(plan: ProcessPlan, host: Host) -> None:
     _enter(plan.cwd, final=True)
     path = executable.find(plan.argv[0], _variables(environment), host.binary)
     init = reaper.sealed_copy(host.reaper) if plan.init else -1
-    _default_signals()
+    process.reset_signals()
     os.umask(0o022 if plan.umask is None else plan.umask)
     process.close_on_exec_from(3 + plan.keep)
     if plan.no_new_privileges:
@@ -188,9 +187,3 @@ def _set_capabilities(sets: CapabilitySets) -> None:
     for number in range(ambient.bit_length()):
         if ambient >> number & 1:
             process.raise_ambient_capability(number)
-
-
-def _default_signals() -> None:
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])

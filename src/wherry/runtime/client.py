@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wherry.errors import NotFound, Unavailable
+from wherry.linux import rlimits
 from wherry.runtime import messages
 from wherry.runtime.attach import AttachOptions
 from wherry.runtime.bundle import Bundle, ExitStatus, StartFailed
@@ -344,6 +345,7 @@ class Launcher:
                     cwd="/",
                     env={"LANG": "C.UTF-8", "MALLOC_ARENA_MAX": "1"},
                 )
+        rlimits.give_back_open_files(self._process.pid)  # containers inherit the launcher's
         near.setblocking(False)
         self._requests = near
 

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from wherry.errors import KernelError
+from wherry.fs.opening import open_in_root
 from wherry.linux import mountinfo, mounts, process
 from wherry.linux.root import OverlayRoot
 from wherry.runtime import identity, reaper, spawn
@@ -147,7 +148,7 @@ class ForeignRuntime:
         """Entries of the container's passwd or group file, looked up inside its root only."""
         root = os.open(self._rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            fd = mounts.open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+            fd = open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
         except KernelError:
             return []
         finally:
@@ -198,7 +199,12 @@ class ForeignRuntime:
         stdin, stdout, stderr = stdio or (null, null, null)
         try:
             done = subprocess.run(
-                [*command, *arguments], stdin=stdin, stdout=stdout, stderr=stderr, check=False
+                [*command, *arguments],
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                check=False,
+                preexec_fn=process.reset_signals,  # a container would inherit the shim's
             )
         except OSError as error:
             reason = os.strerror(error.errno or 0).lower()

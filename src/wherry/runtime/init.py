@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from wherry.errors import KernelError
+from wherry.fs.opening import open_in_root
 from wherry.linux import keyring, mounts, process
 from wherry.linux.cgroups import Entrance
 from wherry.linux.syscalls import checked, libc, text
@@ -148,7 +149,7 @@ def write_sysctls(sysctls: Mapping[str, str]) -> None:
         for name, value in sysctls.items():
             path = "sys/" + (name if "/" in name else name.replace(".", "/"))
             try:
-                fd = mounts.open_in_root(proc, path, os.O_WRONLY, follow=False, cross_mounts=False)
+                fd = open_in_root(proc, path, os.O_WRONLY, follow=False, cross_mounts=False)
                 try:
                     os.write(fd, value.encode())
                 finally:

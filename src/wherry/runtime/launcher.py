@@ -27,6 +27,7 @@ def main(fd: int, init: str = "") -> None:
     requests.set_inheritable(False)
     process.set_name("wherry-launcher")
     process.set_dumpable(False)
+    process.heed_signals()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # shims need no reaping
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the daemon's business
     os.setpgid(0, 0)

@@ -15,10 +15,12 @@ import struct
 import termios
 
 from wherry.errors import KernelError
+from wherry.fs.copying import copy_tree
+from wherry.fs.opening import open_in_root
 from wherry.linux import mounts
 from wherry.runtime import rootplan
-from wherry.runtime.copyup import copy_tree
-from wherry.runtime.rootplan import Operation, RootPlan
+from wherry.runtime.bundle import StartFailed
+from wherry.runtime.rootplan import OVER_PROC, Building, RootPlan, Sealing
 
 _STAGE = "/dev"
 """Any directory that is always there: a private tmpfs covers it while the root is built."""
@@ -56,12 +58,12 @@ class Root:
         os.close(os.open("null", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         self._attach(self._sources[self._plan.null], "null")
         for operation in self._plan.building:
-            self._do(operation)
+            self._build(operation)
 
     def seal(self) -> None:
         """Hide and protect what must not be seen or written, then enter the root for good."""
         for operation in self._plan.sealing:
-            self._do(operation)
+            self._protect(operation)
         os.fchdir(self._root)
         mounts.pivot_root(".", ".")
         mounts.unmount(".", mounts.MNT_DETACH)
@@ -74,7 +76,7 @@ class Root:
                 recursive=bool(self._plan.propagation & mounts.MS_REC),
             )
 
-    def _do(self, operation: Operation) -> None:
+    def _build(self, operation: Building) -> None:
         match operation:
             case rootplan.Overlay():
                 self._overlay(operation)
@@ -95,6 +97,9 @@ class Root:
                 self._link(path, to)
             case rootplan.Remount(path, attributes):
                 self._remount(path, attributes)
+
+    def _protect(self, operation: Sealing) -> None:
+        match operation:
             case rootplan.Mask(path):
                 self._mask(path)
             case rootplan.ReadOnly(path):
@@ -149,11 +154,28 @@ class Root:
             raise KernelError("mount", "/", errno.EINVAL)
         place = open_target(self._root, target, is_directory)
         try:
+            self._check_place(tree, place, target)
             if stat.S_ISDIR(os.fstat(place).st_mode) != is_directory:
                 raise KernelError("mount", target, errno.ENOTDIR)
             mounts.move_mount(tree, place, target)
         finally:
             os.close(place)
+
+    def _check_place(self, tree: int, place: int, target: str) -> None:
+        """`rootplan.check_target`, now that links of the image have led to ``place``."""
+        proc = self._existing("/proc", follow=False)
+        if proc is None:
+            return
+        try:
+            here, there = os.fstat(place), os.fstat(proc)
+            if os.path.samestat(here, there) and not mounts.is_procfs_root(tree):
+                raise _refused(target, "it is not of type proc")
+            if here.st_dev != there.st_dev or not mounts.is_procfs(proc) or target in OVER_PROC:
+                return
+            if not os.path.samestat(here, there):
+                raise _refused(target, "it is inside /proc")
+        finally:
+            os.close(proc)
 
     def _filesystem(self, operation: rootplan.Filesystem) -> None:
         tree = mounts.new_filesystem(
@@ -198,7 +220,7 @@ class Root:
         os.close(tree)
 
     def _link(self, path: str, to: str) -> None:
-        parent = mounts.open_in_root(self._root, posixpath.dirname(path), os.O_PATH)
+        parent = open_in_root(self._root, posixpath.dirname(path), os.O_PATH)
         try:
             os.symlink(to, posixpath.basename(path), dir_fd=parent)
         except FileExistsError:
@@ -207,15 +229,15 @@ class Root:
             os.close(parent)
 
     def _remount(self, path: str, attributes: int) -> None:
-        place = mounts.open_in_root(self._root, path, os.O_PATH)
+        place = open_in_root(self._root, path, os.O_PATH)
         mounts.set_attributes(place, path, add=attributes)
         os.close(place)
 
-    def _existing(self, path: str) -> int | None:
+    def _existing(self, path: str, *, follow: bool = True) -> int | None:
         try:
-            return mounts.open_in_root(self._root, path, os.O_PATH)
+            return open_in_root(self._root, path, os.O_PATH, follow=follow)
         except KernelError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            if error.errno in (errno.ENOENT, errno.ENOTDIR) or not follow:
                 return None
             raise
 
@@ -244,9 +266,14 @@ class Root:
         os.close(place)
 
 
+def _refused(target: str, why: str) -> StartFailed:
+    message = f'error mounting to rootfs at "{target}": it cannot be mounted because {why}'
+    return StartFailed(message, "mount", target, errno.EPERM)
+
+
 def part_of(tree: int, part: str) -> int:
     """A read-only detached mount of the path ``part`` ("" for all) below an attached mount."""
-    found = mounts.open_in_root(tree, part or "/", os.O_PATH)
+    found = open_in_root(tree, part or "/", os.O_PATH)
     try:
         clone = mounts.open_tree("", recursive=False, at=found)
     finally:
@@ -260,7 +287,7 @@ def open_target(root: int, path: str, is_directory: bool, *, follow: bool = True
     follow = follow and path not in _FIXED_PLACES
     for _ in range(40):
         try:
-            return mounts.open_in_root(root, path, os.O_PATH, follow=follow)
+            return open_in_root(root, path, os.O_PATH, follow=follow)
         except KernelError as error:
             if error.errno == errno.ELOOP and not follow:
                 message = "refuse to mount on a symbolic link"
@@ -283,7 +310,7 @@ def _make_next(root: int, path: str, is_directory: bool) -> str:
         for depth, name in enumerate(parts):
             here = posixpath.join(place, name)
             try:
-                child = mounts.open_in_root(root, here, os.O_PATH)
+                child = open_in_root(root, here, os.O_PATH)
             except KernelError as error:
                 if error.errno != errno.ENOENT:
                     raise

@@ -163,20 +163,8 @@ class ReadOnlyRoot:
     """Make the root mount itself read-only."""
 
 
-Operation = (
-    Overlay
-    | Directory
-    | Layers
-    | Bind
-    | Filesystem
-    | Link
-    | Remount
-    | DeviceFile
-    | Console
-    | Mask
-    | ReadOnly
-    | ReadOnlyRoot
-)
+Building = Overlay | Directory | Layers | Bind | Filesystem | Link | Remount | DeviceFile | Console
+Sealing = Mask | ReadOnly | ReadOnlyRoot
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +175,8 @@ class RootPlan:
     """
 
     sources: tuple[Source, ...]
-    building: tuple[Operation, ...]
-    sealing: tuple[Operation, ...]
+    building: tuple[Building, ...]
+    sealing: tuple[Sealing, ...]
     null: int
     propagation: int = 0
 
@@ -310,7 +298,7 @@ class _Planner:
     def __init__(self, idmap: bool) -> None:
         self.idmap = idmap
         self.sources: list[Source] = []
-        self.building: list[Operation] = []
+        self.building: list[Building] = []
 
     def source(self, source: Source) -> int:
         self.sources.append(source)
@@ -339,7 +327,9 @@ def plan_root(
         destination = entry.get("destination") or ""
         if not destination.startswith("/"):
             raise InvalidParameter(f"mount destination is not an absolute path: {destination!r}")
-        destinations[posixpath.normpath(destination)] = entry
+        target = _target(entry)
+        check_target(target, entry)
+        destinations[target] = entry
     dev_entry = destinations.get("/dev")
     dev_is_ours = dev_entry is not None and dev_entry.get("type") == "tmpfs"
     dev_is_bound = dev_entry is not None and not dev_is_ours
@@ -364,7 +354,7 @@ def plan_root(
         size = process.get("consoleSize") or {}
         planner.building.append(Console(size.get("height") or 0, size.get("width") or 0))
     null = planner.source(Tree("/dev/null", idmap=False))
-    sealing: list[Operation] = [ReadOnly(path) for path in linux.get("readonlyPaths") or ()]
+    sealing: list[Sealing] = [ReadOnly(path) for path in linux.get("readonlyPaths") or ()]
     sealing += [Mask(path) for path in linux.get("maskedPaths") or ()]
     if (spec.get("root") or {}).get("readonly"):
         sealing.append(ReadOnlyRoot())
@@ -372,6 +362,31 @@ def plan_root(
     return RootPlan(
         tuple(planner.sources), tuple(planner.building), tuple(sealing), null, propagation
     )
+
+
+OVER_PROC = frozenset(
+    {
+        *("/proc/cpuinfo", "/proc/diskstats", "/proc/loadavg", "/proc/meminfo", "/proc/net/dev"),
+        *("/proc/slabinfo", "/proc/stat", "/proc/swaps", "/proc/uptime"),
+        *("/proc/sys/kernel/ns_last_pid", "/proc/sys/crypto/fips_enabled"),
+    }
+)
+"""What may be mounted over in /proc: files that only tell numbers, which lxcfs makes up."""
+
+
+def check_target(target: str, entry: Mapping[str, Any]) -> None:
+    """Refuse a mount on /proc that is no procfs, and nearly every one inside of it.
+
+    A program, and every runtime that enters the container, trusts what it reads and writes there
+    (CVE-2019-16884, CVE-2023-28642). `wherry.runtime.rootbuild` asks again where links of the
+    image have led, and whether a tree that is bound on /proc is a procfs.
+    """
+    kind = entry.get("type") or ""
+    bound = kind == "bind" or bool({"bind", "rbind"} & {*(entry.get("options") or ())})
+    if target == "/proc" and kind != "proc" and not bound:
+        raise InvalidParameter(f"{target!r} cannot be mounted because it is not of type proc")
+    if target.startswith("/proc/") and target not in OVER_PROC:
+        raise InvalidParameter(f"{target!r} cannot be mounted because it is inside /proc")
 
 
 def _plan_base(planner: _Planner, root: Root) -> None:
@@ -408,6 +423,12 @@ def _nodes(linux: Mapping[str, Any]) -> tuple[Node, ...]:
     return tuple(nodes.values())
 
 
+def _target(entry: Mapping[str, Any]) -> str:
+    """Where a mount goes; normpath(3) would keep two slashes at the beginning."""
+    destination: str = entry["destination"]
+    return posixpath.normpath("/" + destination.lstrip("/"))
+
+
 PART = "part="
 """Begins the option of an overlay entry that names the part of it to be mounted."""
 _LOWER = "lowerdir+="
@@ -423,7 +444,7 @@ def layers_entry(entry: Mapping[str, Any]) -> tuple[tuple[str, ...], str] | None
 
 
 def _plan_mount(planner: _Planner, entry: Mapping[str, Any], nodes: tuple[Node, ...]) -> None:
-    target = posixpath.normpath(entry["destination"])
+    target = _target(entry)
     kind = entry.get("type") or ""
     options = parse_options(entry.get("options") or ())
     if found := layers_entry(entry):
@@ -467,7 +488,7 @@ def _plan_cgroups(
     In a cgroup namespace of its own the container mounts what it sees; in the host's
     (``host_path`` given) its own directories are bound from outside.
     """
-    target = posixpath.normpath(entry["destination"])
+    target = _target(entry)
     attributes = parse_options(entry.get("options") or ()).set
     if layout.version == 2 and layout.unified:
         if host_path is None:

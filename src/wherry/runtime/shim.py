@@ -10,6 +10,7 @@ import contextlib
 import gc
 import json
 import os
+import select
 import signal
 import socket
 import time
@@ -23,13 +24,15 @@ from wherry.linux.cgroups import Cgroup
 from wherry.linux.cgroups.oom import OomWatch
 from wherry.runtime import spawn
 from wherry.runtime.attach import AttachOptions
-from wherry.runtime.backend import Backend, open_backend
+from wherry.runtime.backend import Backend
 from wherry.runtime.bundle import ExitStatus, LogConfig, clear_exit, write_exit
 from wherry.runtime.control import Connection, Control
+from wherry.runtime.foreign import ForeignRuntime
 from wherry.runtime.host import Host
 from wherry.runtime.logdrivers.driver import LogDriver, open_driver
 from wherry.runtime.loop import READ, Loop
 from wherry.runtime.messages import Message
+from wherry.runtime.own import OwnRuntime
 from wherry.runtime.stdio import Stdio
 
 _COLLECTING = (200, 2, 2)
@@ -38,6 +41,9 @@ _COLLECTING = (200, 2, 2)
 _EXEC_PATIENCE = 2.0
 """Seconds that an ended exec's leftover children may go on holding its output."""
 
+
+_STRANGER_SECONDS = 0.01
+"""Between two looks at what has ended, while a killed container goes down."""
 
 _ENDED_EXECS = 16
 """Ended execs that are kept for a daemon that comes later and asks."""
@@ -76,6 +82,7 @@ class Shim:
         self._stdio: Stdio | None = None
         self._failure: WherryError | None = None
         self._waiting: list[tuple[socket.socket, AttachOptions]] = []
+        self._strangers: dict[int, int] = {}
 
     def create(
         self, stream: socket.socket, request: Message, bundle: bytes, fds: list[int]
@@ -83,7 +90,7 @@ class Shim:
         """Make the container and answer the request that asked for it."""
         connection = self._control.adopt(stream)
         try:
-            self._backend = open_backend(self._container, self._host)
+            self._backend = _open_backend(self._container, self._host)
             self._backend.begin(bundle)
             self._prepare_outside()
         except BaseException as error:
@@ -201,7 +208,7 @@ class Shim:
         except WherryError:
             self._state = "failed"
             self._loop.unwatch(self._spawned.pidfd)
-            spawn.kill(self._spawned.pid)
+            self._kill_first()
             if self._stdio is not None:
                 self._stdio.close()
             self._remove_cgroup()
@@ -246,7 +253,12 @@ class Shim:
     def _start_exec(self, request: Message) -> tuple[int, Stdio]:
         if self._state != "running":
             raise NotFound("the container is not running")
-        started = self._backend.execute(request)
+        before = process.children()
+        try:
+            started = self._backend.execute(request)
+        except BaseException:
+            self._end_strangers(before)
+            raise
         exec_id = request["exec_id"]
         stdio = Stdio(
             self._loop,
@@ -272,7 +284,7 @@ class Shim:
                 if entry.pidfd != -1:
                     process.send_signal(entry.pidfd, signal.SIGKILL)
                     _reap(entry.pidfd)
-            spawn.kill(self._spawned.pid)
+            self._kill_first()
         self._remove_cgroup()
 
     def _exec(self, exec_id: str) -> _Exec:
@@ -293,6 +305,36 @@ class Shim:
 
     def _event(self, name: str, **values: Any) -> bool:
         return self._control.broadcast({"event": name, **values})
+
+    def _end_strangers(self, before: list[int]) -> None:
+        """Kill and reap what a failed exec has left behind.
+
+        It is a child of ours in the container's pid namespace, whose first process cannot end
+        before all others have been reaped, pid_namespaces(7).
+        """
+        for pid in {*process.children()} - {*before}:
+            pidfd = os.pidfd_open(pid)
+            process.send_signal(pidfd, signal.SIGKILL)
+            self._strangers[pidfd] = pid
+            self._loop.watch(pidfd, READ, self._reap_strangers)
+
+    def _reap_strangers(self) -> None:
+        for pidfd, pid in list(self._strangers.items()):
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                self._loop.unwatch(pidfd)
+                os.close(pidfd)
+                del self._strangers[pidfd]
+
+    def _kill_first(self) -> None:
+        """Kill and reap the first process, once all that hold it up have been reaped."""
+        pidfd = self._spawned.pidfd
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(pidfd, signal.SIGKILL)
+        ended = select.poll()
+        ended.register(pidfd, select.POLLIN)
+        while not ended.poll(_STRANGER_SECONDS * 1000):
+            self._reap_strangers()
+        spawn.kill(self._spawned.pid)
 
     def _watch_oom(self) -> None:
         try:
@@ -382,6 +424,14 @@ class Shim:
     def _end(self) -> NoReturn:
         self._control.close()
         os._exit(0)
+
+
+def _open_backend(container: Message, host: Host) -> Backend:
+    """Whatever makes the processes that a bundle's head asks for."""
+    if not container.get("runtime"):
+        return OwnRuntime(container, host)
+    process.set_subreaper()
+    return ForeignRuntime(container, host.reaper)
 
 
 def _reap(pidfd: int) -> int:

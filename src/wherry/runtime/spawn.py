@@ -352,4 +352,6 @@ def end(pidfd: int) -> None:
     """Kill a process, child or not, and wait until it has ended."""
     with contextlib.suppress(ProcessLookupError):
         process.send_signal(pidfd, signal.SIGKILL)
-    select.select([pidfd], [], [])
+    ended = select.poll()
+    ended.register(pidfd, select.POLLIN)
+    ended.poll()

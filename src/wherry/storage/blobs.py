@@ -128,7 +128,7 @@ class BlobWriter:
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        trace: TracebackType | None,
+        _: TracebackType | None,
     ) -> None:
         try:
             self._file.close()

@@ -15,8 +15,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 
 from wherry.errors import Conflict, KernelError
+from wherry.fs.removing import remove_path
 from wherry.linux import mountinfo
-from wherry.storage.driver import remove_tree
 from wherry.storage.sizes import parse_size
 from wherry.storage.vfs import VfsDriver, copy_tree
 
@@ -122,7 +122,7 @@ class BtrfsDriver(VfsDriver):
 
     def _drop(self, home: str) -> None:
         _destroy(os.path.join(home, "root"))
-        remove_tree(home)
+        remove_path(home)
 
 
 def _call(request: int, parent: str, name: str, source: int = 0) -> None:

@@ -16,9 +16,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from wherry.errors import Conflict, InvalidParameter, KernelError, NotFound, Unavailable
+from wherry.fs.measuring import disk_usage_of
+from wherry.fs.removing import remove_path
 from wherry.linux import devicemapper, mounts
 from wherry.linux.root import DirectoryRoot
-from wherry.storage.driver import disk_usage, remove_tree
 from wherry.storage.sizes import parse_size
 from wherry.storage.thinpool import PoolDevices, ThinPool
 from wherry.storage.vfs import VfsDriver, apply_layer
@@ -140,7 +141,7 @@ class DeviceMapperDriver(VfsDriver):
                 if size is not None and size > self._size:
                     self._grow(node, os.path.join(final, "root"))
         except BaseException:
-            remove_tree(final)
+            remove_path(final)
             raise
 
     def _grow(self, node: str, target: str) -> None:
@@ -167,14 +168,14 @@ class DeviceMapperDriver(VfsDriver):
 
     def usage(self, container: str) -> int:
         """See the base class."""
-        return disk_usage(self.root(container, ()).path)
+        return disk_usage_of(self.root(container, ()).path)
 
     def remove(self, container: str) -> None:
         """See the base class."""
         with suppress(KernelError):
             mounts.unmount(self._path(container), mounts.MNT_DETACH)
         self._pool.remove(container)
-        remove_tree(os.path.join(self._directory, container))
+        remove_path(os.path.join(self._directory, container))
 
     def graph_data(self, container: str, layers: Sequence[str]) -> dict[str, str]:
         """The pairs of Docker's devicemapper."""

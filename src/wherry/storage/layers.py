@@ -21,13 +21,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from wherry.errors import Conflict, InvalidParameter, KernelError, NotFound
+from wherry.fs.measuring import disk_usage_of
+from wherry.fs.removing import remove_path
 from wherry.linux.files import sync_directory, sync_file_system
 from wherry.storage.archive.extract import Extracted, Extractor
 from wherry.storage.archive.reader import DEFAULT_LIMITS, Limits, TarReader
 from wherry.storage.archive.stream import ByteStream, ReadAhead, hashed
 from wherry.storage.archive.writer import tar_tree
 from wherry.storage.blobs import split_digest
-from wherry.storage.driver import StorageDriver, choose_driver, disk_usage, remove_tree
+from wherry.storage.driver import StorageDriver, choose_driver
 from wherry.storage.recipe import RecipeWriter, replay
 from wherry.storage.statedb import StateDB
 
@@ -133,6 +135,11 @@ class LayerStore:
         rows = self._db.query("SELECT * FROM layers ORDER BY created, diff_id")
         return [_layer(row) for row in rows]
 
+    def sizes(self) -> dict[str, int]:
+        """Bytes of every stored layer, by diff id."""
+        rows = self._db.query("SELECT diff_id, size FROM layers")
+        return {row["diff_id"]: row["size"] for row in rows}
+
     @contextmanager
     def lease(self) -> Iterator[Callable[[str], None]]:
         """Protects layers from ``collect`` until the context ends: call the result with each id.
@@ -220,7 +227,7 @@ class LayerStore:
 
     def drop(self, staged: StagedLayer) -> None:
         """Forget a staged layer; nothing happens when it was admitted."""
-        remove_tree(staged.home)
+        remove_path(staged.home)
 
     def commit(
         self,
@@ -263,7 +270,7 @@ class LayerStore:
                 else:
                     recipe.meta(piece)
             recipe.close()
-            size = disk_usage(upper)
+            size = disk_usage_of(upper)
             os.rename(upper, os.path.join(home, "diff"))
             sync_file_system(home)
             if protect is not None:
@@ -283,7 +290,7 @@ class LayerStore:
             yield home
         except BaseException as error:
             if home:
-                remove_tree(home)
+                remove_path(home)
             if isinstance(error, OSError):
                 raise KernelError(
                     "store layer", home or self.directory, error.errno or 5
@@ -298,7 +305,7 @@ class LayerStore:
         except OSError as error:
             raise KernelError("store layer", home, error.errno or 5) from error
         finally:
-            remove_tree(home)
+            remove_path(home)
 
     def _register(self, home: str, diff_id: str, extracted: Extracted, tar_size: int) -> Layer:
         """Make a durable temporary home the layer's own; it stays when the layer is there."""
@@ -384,7 +391,7 @@ class LayerStore:
                 with suppress(FileNotFoundError):
                     doomed.append(self._put_aside(self._home(layer.diff_id)))
         for aside in doomed:
-            remove_tree(aside)
+            remove_path(aside)
         self.driver.forget({layer.diff_id for layer in garbage})
         return garbage
 
@@ -393,7 +400,7 @@ class LayerStore:
         known = {os.path.basename(self._home(layer.diff_id)) for layer in self.all()}
         for name in os.listdir(self.directory):
             if name not in known:
-                remove_tree(os.path.join(self.directory, name))
+                remove_path(os.path.join(self.directory, name))
 
     # Containers' roots ------------------------------------------------------------------------
 

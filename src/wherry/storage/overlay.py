@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import stat
 import tempfile
 import threading
@@ -13,11 +14,15 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
 from wherry.errors import Conflict, InvalidParameter, KernelError, NotFound
+from wherry.fs.descent import descending
+from wherry.fs.measuring import disk_usage_of
+from wherry.fs.opening import DIRECTORY
+from wherry.fs.removing import remove_path
 from wherry.linux import mountinfo, mounts, quota
 from wherry.linux.root import OverlayRoot, Root
 from wherry.storage import merged
 from wherry.storage.archive.writer import tar_tree
-from wherry.storage.driver import Change, StorageDriver, disk_usage, remove_tree
+from wherry.storage.driver import Change, StorageDriver
 from wherry.storage.sizes import parse_size
 
 _FIRST_PROJECT = 0x57000000
@@ -80,7 +85,7 @@ class OverlayDriver(StorageDriver):
         final, temporary = self._path(container), self._path("." + container)
         if os.path.exists(final):
             raise Conflict(f"container {container} already has a root file system")
-        remove_tree(temporary)
+        remove_path(temporary)
         upper = os.path.join(temporary, "upper")
         try:
             os.mkdir(temporary, 0o700)
@@ -95,7 +100,7 @@ class OverlayDriver(StorageDriver):
                 os.chmod(upper, stat.S_IMODE(found.st_mode))
             os.rename(temporary, final)
         except OSError as error:
-            remove_tree(temporary)
+            remove_path(temporary)
             raise KernelError("create root of container", final, error.errno or 5) from error
 
     def _need_quotas(self) -> None:
@@ -152,7 +157,11 @@ class OverlayDriver(StorageDriver):
     def changes(self, container: str, layers: Sequence[str]) -> Iterator[Change]:
         """See the base class."""
         root = self.parts(container, layers)
-        yield from _changes(root.upper, root.lowers, "/", self.marks)
+        upper = os.open(root.upper, DIRECTORY)
+        try:
+            yield from _changes(upper, root.lowers, self.marks)
+        finally:
+            os.close(upper)
 
     def diff(
         self, container: str, layers: Sequence[str], without: Collection[str] = ()
@@ -164,7 +173,7 @@ class OverlayDriver(StorageDriver):
 
     def usage(self, container: str) -> int:
         """See the base class."""
-        return disk_usage(self._path(container, "upper"))
+        return disk_usage_of(self._path(container, "upper"))
 
     def remove(self, container: str) -> None:
         """See the base class."""
@@ -174,11 +183,11 @@ class OverlayDriver(StorageDriver):
                 if name.startswith("merged-"):  # left by a crash
                     with suppress(KernelError):
                         mounts.unmount(os.path.join(final, name), mounts.MNT_DETACH)
-            remove_tree(temporary)
+            remove_path(temporary)
             os.rename(final, temporary)
         if os.path.isdir(temporary):
             project = quota.project_of(temporary)
-            remove_tree(temporary)
+            remove_path(temporary)
             if project >= _FIRST_PROJECT:
                 quota.limit(self._directory, project, 0)
 
@@ -211,28 +220,59 @@ def _mount(lowers: Sequence[str], upper: str, work: str, target: str) -> None:
         mounts.mount("overlay", target, "overlay", 0, options)
 
 
+_Step = tuple[Change, tuple[str, ...] | None]
+"""A change of a name in a directory; for a directory to go into, what lies below it."""
+
+
 def _changes(
-    upper: str, lowers: Sequence[str], path: str, marks: frozenset[str]
+    upper: int, lowers: tuple[str, ...], marks: frozenset[str], path: str = "/"
 ) -> Iterator[Change]:
-    """Compare a directory of the upper tree with the merged directory below it."""
+    """Compare an open directory of the upper tree with the merged directory below it.
+
+    The container may run and change its directories meanwhile.
+    """
+    with descending(upper) as descent:
+        pending = [iter(_compared(descent.directory, lowers, marks, path))]
+        while pending:
+            step = next(pending[-1], None)
+            if step is None:
+                pending.pop()
+                if pending:
+                    descent.leave()
+                continue
+            change, deeper = step
+            yield change
+            if deeper is not None:
+                with suppress(FileNotFoundError, NotADirectoryError):
+                    descent.enter(posixpath.basename(change.path))
+                    inner = _compared(descent.directory, deeper, marks, change.path + "/")
+                    pending.append(iter(inner))
+
+
+def _compared(upper: int, lowers: tuple[str, ...], marks: frozenset[str], path: str) -> list[_Step]:
+    """The changes of one directory's names, sorted."""
     below = merged.children(lowers) if lowers else {}
-    found = sorted(os.scandir(upper), key=lambda entry: entry.name)
-    entries = [entry for entry in found if entry.name not in marks]
-    if merged.is_opaque(upper) or len(entries) < len(found):
-        kept = {entry.name for entry in entries}
-        for name in sorted(below.keys() - kept):
-            yield Change("D", path + name)
+    with os.scandir(upper) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    kept = {entry.name for entry in entries} - marks
+    steps: list[_Step] = []
+    if merged.is_opaque(upper) or len(kept) < len(entries):
+        steps += [(Change("D", path + name), None) for name in sorted(below.keys() - kept)]
     for entry in entries:
-        inner = below.get(entry.name)
-        full = path + entry.name
-        if merged.is_whiteout(entry.stat(follow_symlinks=False)):
-            if inner:
-                yield Change("D", full)
-            continue
-        yield Change("C" if inner else "A", full)
-        if entry.is_dir(follow_symlinks=False):
-            deeper = inner if inner and stat.S_ISDIR(os.lstat(inner[0]).st_mode) else ()
-            yield from _changes(entry.path, deeper, full + "/", marks)
+        if entry.name not in marks:
+            with suppress(FileNotFoundError):
+                steps += _change(entry, below.get(entry.name), path + entry.name)
+    return steps
+
+
+def _change(entry: os.DirEntry[str], inner: merged.Stack | None, path: str) -> list[_Step]:
+    """What one name of the upper directory says about the ``inner`` that lies below it."""
+    if merged.is_whiteout(entry.stat(follow_symlinks=False)):
+        return [(Change("D", path), None)] if inner else []
+    deeper = None
+    if entry.is_dir(follow_symlinks=False):
+        deeper = inner if inner and stat.S_ISDIR(merged.status(inner[0]).st_mode) else ()
+    return [(Change("C" if inner else "A", path), deeper)]
 
 
 def _file_system(path: str) -> str:

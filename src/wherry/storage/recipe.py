@@ -19,7 +19,7 @@ from typing import BinaryIO
 import zstandard
 
 from wherry.errors import Conflict, KernelError
-from wherry.linux.mounts import open_in_root
+from wherry.fs.opening import open_in_root
 from wherry.storage.archive.stream import ByteStream, chunks_of
 
 _META = struct.Struct("<cI")

@@ -13,12 +13,18 @@ import shutil
 import stat
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Literal
 
 from wherry.errors import Conflict, InvalidParameter, KernelError, NotFound
+from wherry.fs.descent import descending
+from wherry.fs.measuring import disk_usage_of
+from wherry.fs.opening import DIRECTORY, open_path, within_reach
+from wherry.fs.removing import remove_path
 from wherry.linux.root import DirectoryRoot
 from wherry.storage import merged
 from wherry.storage.archive.writer import tar_tree
-from wherry.storage.driver import Change, StorageDriver, disk_usage, remove_tree
+from wherry.storage.driver import Change, StorageDriver
 
 _FICLONE = 0x40049409
 
@@ -51,7 +57,7 @@ class VfsDriver(StorageDriver):
         if os.path.exists(final):
             raise Conflict(f"container {container} already has a root file system")
         temporary = os.path.join(self._directory, "." + container)
-        remove_tree(temporary)
+        remove_path(temporary)
         try:
             os.mkdir(temporary, 0o700)
             root = os.path.join(temporary, "root")
@@ -59,7 +65,7 @@ class VfsDriver(StorageDriver):
             copy_tree(self._stack(layers), root)
             os.rename(temporary, final)
         except OSError as error:
-            remove_tree(temporary)
+            remove_path(temporary)
             raise KernelError("create root of container", final, error.errno or 5) from error
 
     def _make_root(self, path: str) -> None:
@@ -79,7 +85,11 @@ class VfsDriver(StorageDriver):
 
     def changes(self, container: str, layers: Sequence[str]) -> Iterator[Change]:
         """See the base class."""
-        yield from _changes(self.root(container, layers).path, self._stack(layers), "/")
+        root = os.open(self.root(container, layers).path, DIRECTORY)
+        try:
+            yield from _changes(root, self._stack(layers))
+        finally:
+            os.close(root)
 
     def diff(
         self, container: str, layers: Sequence[str], without: Collection[str] = ()
@@ -103,69 +113,82 @@ class VfsDriver(StorageDriver):
 
     def usage(self, container: str) -> int:
         """See the base class."""
-        return disk_usage(self._path(container))
+        return disk_usage_of(self._path(container))
 
     def remove(self, container: str) -> None:
         """See the base class."""
         final = os.path.join(self._directory, container)
         temporary = os.path.join(self._directory, "." + container)
         if os.path.isdir(final):
-            remove_tree(temporary)
+            remove_path(temporary)
             os.rename(final, temporary)
-        remove_tree(temporary)
+        remove_path(temporary)
 
 
 def copy_tree(stack: Sequence[str], target: str) -> None:
-    """Copy the merged tree of layer directories (top first) into the empty ``target``."""
+    """Copy the merged tree of layer directories (top first) into the empty ``target``.
+
+    Only the engine can write in any of them, so that paths do; they may be of any length.
+    """
     links: dict[tuple[int, int], str] = {}
-    if stack:
-        _copy_metadata(stack[0], target)
-    directories = []
+    directories = [(stack[0], target)] if stack else []
     for path, inner in merged.walk(stack):
-        source, copy = inner[0], os.path.join(target, path)
-        found = os.lstat(source)
-        if stat.S_ISDIR(found.st_mode):
-            os.mkdir(copy)
-            directories.append((source, copy))
-        elif found.st_nlink > 1 and (found.st_dev, found.st_ino) in links:
-            os.link(links[found.st_dev, found.st_ino], copy, follow_symlinks=False)
-            continue
-        else:
-            links[found.st_dev, found.st_ino] = copy
-            _copy_file(source, copy, found)
+        if _copy(inner[0], os.path.join(target, path), links):
+            directories.append((inner[0], os.path.join(target, path)))
+    for source, copy in reversed(directories):  # what was made in them has changed their times
         _copy_metadata(source, copy)
-    for source, copy in reversed(directories):
-        found = os.lstat(source)
-        os.utime(copy, ns=(found.st_atime_ns, found.st_mtime_ns))
 
 
 def apply_layer(layer: str, target: str) -> None:
     """Change the tree ``target``, which has what lies below, into what ``layer`` makes of it."""
-    _apply(layer, target, {})
+    links: dict[tuple[int, int], str] = {}
+    directories = []
+    pending = [(layer, target)]
+    while pending:
+        source, copy = pending.pop()
+        directories.append((source, copy))
+        inner = [(f"{source}/{name}", f"{copy}/{name}") for name in _names(source)]
+        pending += [pair for pair in inner if _apply(*pair, links)]
+    for source, copy in reversed(directories):
+        _copy_metadata(source, copy)
 
 
-def _apply(layer: str, target: str, links: dict[tuple[int, int], str]) -> None:
-    with os.scandir(layer) as entries:
-        for entry in entries:
-            found = entry.stat(follow_symlinks=False)
-            copy = os.path.join(target, entry.name)
-            key = (found.st_dev, found.st_ino)
-            if stat.S_ISDIR(found.st_mode):
-                if merged.is_opaque(entry.path) or not _is_directory(copy):
-                    _clear(copy)
-                    os.mkdir(copy)
-                _apply(entry.path, copy, links)
-                continue
-            _clear(copy)
-            if merged.is_whiteout(found):
-                continue
-            if found.st_nlink > 1 and key in links:
-                os.link(links[key], copy, follow_symlinks=False)
-                continue
-            links[key] = copy
-            _copy_file(entry.path, copy, found)
-            _copy_metadata(entry.path, copy)
-    _copy_metadata(layer, target)
+def _names(directory: str) -> list[str]:
+    descriptor = open_path(directory, DIRECTORY)
+    try:
+        return os.listdir(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _apply(source: str, copy: str, links: dict[tuple[int, int], str]) -> bool:
+    """Put one file of a layer in its place; whether it is a directory, still to be filled."""
+    with within_reach(source) as near, within_reach(copy) as there:
+        found = os.lstat(near)
+        if stat.S_ISDIR(found.st_mode):
+            if merged.is_opaque(near) or not _is_directory(there):
+                _clear(there)
+                os.mkdir(there)
+            return True
+        _clear(there)
+    return not merged.is_whiteout(found) and _copy(source, copy, links)
+
+
+def _copy(source: str, copy: str, links: dict[tuple[int, int], str]) -> bool:
+    """Copy one file, or make an empty directory; whether it is one."""
+    with within_reach(source) as near, within_reach(copy) as there:
+        found = os.lstat(near)
+        if stat.S_ISDIR(found.st_mode):
+            os.mkdir(there)
+            return True
+        first = links.setdefault((found.st_dev, found.st_ino), copy)
+        if first != copy:
+            with within_reach(first) as made:
+                os.link(made, there, follow_symlinks=False)
+            return False
+        _copy_file(near, there, found)
+    _copy_metadata(source, copy)
+    return False
 
 
 def _is_directory(path: str) -> bool:
@@ -174,7 +197,7 @@ def _is_directory(path: str) -> bool:
 
 def _clear(path: str) -> None:
     if _is_directory(path):
-        remove_tree(path)
+        remove_path(path)
     else:
         with suppress(FileNotFoundError):
             os.unlink(path)
@@ -196,54 +219,102 @@ def _copy_file(source: str, copy: str, found: os.stat_result) -> None:
 
 
 def _copy_metadata(source: str, copy: str) -> None:
-    found = os.lstat(source)
-    os.chown(copy, found.st_uid, found.st_gid, follow_symlinks=False)
-    if not stat.S_ISLNK(found.st_mode):
-        os.chmod(copy, stat.S_IMODE(found.st_mode))
-    for name in os.listxattr(source, follow_symlinks=False):
-        if not name.startswith(("user.overlay.", "trusted.overlay.")):
-            value = os.getxattr(source, name, follow_symlinks=False)
-            with suppress(OSError):
-                os.setxattr(copy, name, value, follow_symlinks=False)
-    os.utime(copy, ns=(found.st_atime_ns, found.st_mtime_ns), follow_symlinks=False)
+    with within_reach(source) as near, within_reach(copy) as there:
+        found = os.lstat(near)
+        os.chown(there, found.st_uid, found.st_gid, follow_symlinks=False)
+        if not stat.S_ISLNK(found.st_mode):
+            os.chmod(there, stat.S_IMODE(found.st_mode))
+        for name in os.listxattr(near, follow_symlinks=False):
+            if not name.startswith(("user.overlay.", "trusted.overlay.")):
+                value = os.getxattr(near, name, follow_symlinks=False)
+                with suppress(OSError):
+                    os.setxattr(there, name, value, follow_symlinks=False)
+        os.utime(there, ns=(found.st_atime_ns, found.st_mtime_ns), follow_symlinks=False)
 
 
-def _changes(directory: str, stack: Sequence[str], path: str) -> Iterator[Change]:
-    """Compare a directory with the merged directory that it was copied from."""
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What became of one name; ``deeper`` lies below a directory that is to be compared."""
+
+    name: str
+    kind: Literal["A", "C", "D", ""]
+    deeper: Sequence[str] | None = None
+
+
+def _changes(root: int, stack: Sequence[str]) -> Iterator[Change]:
+    """Compare an open directory with the merged directory that it was copied from.
+
+    The container may run and change its directories meanwhile. A directory counts as changed
+    when anything in it is; so it waits in ``unchanged`` until that is known.
+    """
+    with descending(root) as descent:
+        pending = [iter(_compared(descent.directory, stack))]
+        path: list[str] = [""]
+        unchanged: list[int] = []
+        """Lengths of the paths of directories that nothing was told of yet."""
+        while pending:
+            step = next(pending[-1], None)
+            if step is None:
+                pending.pop()
+                if unchanged and unchanged[-1] == len(path):
+                    unchanged.pop()
+                path.pop()
+                if pending:
+                    descent.leave()
+                continue
+            if step.kind:
+                yield from (Change("C", "/".join(path[:length])) for length in unchanged)
+                unchanged.clear()
+                yield Change(step.kind, "/".join((*path, step.name)))
+            if step.deeper is not None:
+                with suppress(FileNotFoundError, NotADirectoryError):
+                    descent.enter(step.name)
+                    pending.append(iter(_compared(descent.directory, step.deeper)))
+                    path.append(step.name)
+                    if not step.kind:
+                        unchanged.append(len(path))
+
+
+def _compared(directory: int, stack: Sequence[str]) -> list[_Step]:
+    """Each name of a directory, or of what it was copied from, sorted."""
     below = merged.children(stack) if stack else {}
-    with os.scandir(directory) as entries:
-        here = {entry.name: entry.path for entry in entries}
-    for name in sorted(here.keys() | below.keys()):
-        full = path + name
-        if name not in here:
-            yield Change("D", full)
-            continue
-        now = os.lstat(here[name])
+    here = set(os.listdir(directory))
+    steps = []
+    for name in sorted(here | below.keys()):
         inner = below.get(name)
-        if inner is None:
-            yield Change("A", full)
-            deeper: Sequence[str] = ()
-        else:
-            then = os.lstat(inner[0])
-            deeper = inner if stat.S_ISDIR(then.st_mode) else ()
-            inside = []
-            if stat.S_ISDIR(now.st_mode):
-                inside = list(_changes(here[name], deeper, full + "/"))
-            if inside or _differs(now, then, here[name], inner[0]):
-                yield Change("C", full)
-            yield from inside
+        now = _status(directory, name) if name in here else None
+        if now is None:
+            if inner is not None:
+                steps.append(_Step(name, "D"))
             continue
-        if stat.S_ISDIR(now.st_mode):
-            yield from _changes(here[name], deeper, full + "/")
+        is_directory = stat.S_ISDIR(now.st_mode)
+        if inner is None:
+            steps.append(_Step(name, "A", () if is_directory else None))
+            continue
+        with within_reach(inner[0]) as original:
+            then = os.lstat(original)
+            kind: Literal["C", ""] = "C" if _differs(now, then, directory, name, original) else ""
+        deeper = inner if stat.S_ISDIR(then.st_mode) else ()
+        steps.append(_Step(name, kind, deeper if is_directory else None))
+    return steps
 
 
-def _differs(now: os.stat_result, then: os.stat_result, path: str, original: str) -> bool:
+def _status(directory: int, name: str) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _differs(
+    now: os.stat_result, then: os.stat_result, directory: int, name: str, original: str
+) -> bool:
     if (now.st_mode, now.st_uid, now.st_gid, now.st_rdev) != (
         then.st_mode, then.st_uid, then.st_gid, then.st_rdev,
     ):  # fmt: skip
         return True
     if stat.S_ISLNK(now.st_mode):
-        return os.readlink(path) != os.readlink(original)
+        return os.readlink(name, dir_fd=directory) != os.readlink(original)
     if not stat.S_ISREG(now.st_mode):
         return False
     return (now.st_size, now.st_mtime_ns) != (then.st_size, then.st_mtime_ns)

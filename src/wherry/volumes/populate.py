@@ -8,8 +8,8 @@ import shutil
 from collections.abc import Iterator
 
 from wherry.errors import KernelError
-from wherry.linux import mounts
-from wherry.runtime.copyup import copy_tree
+from wherry.fs.copying import copy_tree
+from wherry.fs.opening import open_in_root
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
 
@@ -32,7 +32,7 @@ def populate(volume: str, root: str, destination: str) -> bool:
     root_fd = os.open(root, _DIRECTORY | os.O_CLOEXEC)
     try:
         try:
-            origin = mounts.open_in_root(root_fd, destination, _DIRECTORY)
+            origin = open_in_root(root_fd, destination, _DIRECTORY)
         except KernelError:
             return False
         try:

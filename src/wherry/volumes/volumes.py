@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 
 from wherry import faults
 from wherry.errors import Conflict, InvalidParameter, KernelError, NotFound, WherryError
+from wherry.fs.opening import open_in_root
 from wherry.linux import mounts
 from wherry.storage.statedb import StateDB
 from wherry.volumes import populate
@@ -224,7 +225,7 @@ class Volumes:
             raise InvalidParameter(f"invalid volume subpath {subpath!r}: must be a relative path")
         root = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            part = mounts.open_in_root(root, subpath, os.O_PATH)
+            part = open_in_root(root, subpath, os.O_PATH)
         except KernelError as error:
             raise InvalidParameter(
                 f"cannot access path {subpath} in volume {name}: {os.strerror(error.errno).lower()}"

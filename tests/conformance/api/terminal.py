@@ -80,7 +80,7 @@ class Terminal:
 
     def _read(self, deadline: float) -> bool:
         remaining = deadline - time.monotonic()
-        if remaining <= 0 or not select.select([self._master], [], [], remaining)[0]:
+        if remaining <= 0 or not _is_readable(self._master, remaining):
             return False
         try:
             data = os.read(self._master, 65536)
@@ -88,3 +88,9 @@ class Terminal:
             return False
         self.output += data
         return bool(data)
+
+
+def _is_readable(descriptor: int, seconds: float) -> bool:
+    ready = select.poll()
+    ready.register(descriptor, select.POLLIN)
+    return bool(ready.poll(seconds * 1000))

@@ -34,7 +34,6 @@ DIFFERENCES: dict[str, str] = {
     "healthcheck-shell": _NEWER,
     "healthcheck-zero-retries": _NEWER,
     "unknown-flag": _NEWER,
-    "query-bad-platform": _NEWER,
     "query-bad-tag": _NEWER,
     "query-target-unknown": _NEWER,
     "run-nothing": _NEWER,

@@ -37,9 +37,9 @@ def family(daemon: Daemon) -> list[psutil.Process]:
     return [process, *process.children()]
 
 
-def move(group: Cgroup, daemon: Daemon) -> None:
-    """Put the daemon and its launcher into a cgroup."""
-    for folder in group.directories():
+def move(folders: list[str], daemon: Daemon) -> None:
+    """Put the daemon and its helpers into the cgroup with these directories."""
+    for folder in folders:
         for process in family(daemon):
             Path(folder, "cgroup.procs").write_text(str(process.pid))
 
@@ -82,7 +82,7 @@ def test_no_processes_and_threads_left(engine: Daemon) -> None:
     group = Cgroup(f"/wherry-scarcity-{os.getpid()}")
     group.create()
     try:
-        move(group, engine)
+        move(group.directories(), engine)
         limit = sum(process.num_threads() for process in family(engine))
         group.apply({"pids": {"limit": limit}})
         failed = failures(engine)
@@ -93,7 +93,7 @@ def test_no_processes_and_threads_left(engine: Daemon) -> None:
         assert_well(engine)
     finally:
         group.apply({"pids": {"limit": -1}})
-        move(Cgroup("/"), engine)
+        move(discover().hierarchies(), engine)
         deadline = time.monotonic() + 60
         while group.pids():
             assert time.monotonic() < deadline

@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any
 
-from tests.netlab import Containers, Namespaces, Segment, ask, inside
+from tests.netlab import Containers, Namespaces, Segment, ask, inside, reconcile
 
 from wherry.network.networks import Networks
 
@@ -92,7 +92,7 @@ async def scenario(networks: Networks, namespaces: Namespaces, live: dict[str, i
 async def started(make_networks: Callable[..., Networks], live: dict[str, int]) -> Networks:
     networks = make_networks()
     await networks.start()
-    await networks.reconcile(live)
+    await reconcile(networks, live)
     return networks
 
 

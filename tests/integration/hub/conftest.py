@@ -162,6 +162,25 @@ def postgresql() -> Iterator[str]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def new_database(server: str) -> str:
+    """The URL of a fresh database of a PostgreSQL server."""
+    import psycopg
+
+    name = f"hub{os.getpid()}_{time.monotonic_ns()}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    return f"{server.rsplit('/', 1)[0]}/{name}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of a fresh database, of each kind."""
+    if request.param == "sqlite":
+        (tmp_path / "hub").mkdir()
+        return f"sqlite:///{tmp_path}/hub/hub.db"
+    return new_database(request.getfixturevalue("postgresql"))
+
+
 @dataclass(frozen=True)
 class S3Server:
     """Endpoint and keys of an S3 server with one bucket."""

@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from .conftest import RunningHub, S3Server, StartHub, hub_command
+from .conftest import RunningHub, S3Server, StartHub, hub_command, new_database
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
@@ -31,13 +31,7 @@ def pair(
     """Two open hub processes on the same database and storage."""
     arguments: list[str] = ["--open"]
     if request.param.startswith("postgresql"):
-        url = request.getfixturevalue("postgresql")
-        name = f"hub{os.getpid()}_{time.monotonic_ns()}"
-        import psycopg
-
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
-        arguments += ["--db", f"{url.rsplit('/', 1)[0]}/{name}"]
+        arguments += ["--db", new_database(request.getfixturevalue("postgresql"))]
     if request.param.endswith("s3"):
         server: S3Server = request.getfixturevalue("s3_server")
         file = tmp_path / "hub.toml"

@@ -29,7 +29,7 @@ from wherry.images.config import dump
 from wherry.images.import_ import import_image
 from wherry.images.listing import list_images
 from wherry.images.load import load
-from wherry.images.manifest import parse_platform
+from wherry.images.platforms import parse_platform
 from wherry.images.reference import parse
 from wherry.images.remove import User, prune_images, remove
 from wherry.images.save import save

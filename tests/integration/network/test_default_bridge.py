@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from tests.netlab import Containers, Namespaces, Segment, ask, inside
+from tests.netlab import Containers, Namespaces, Segment, ask, inside, reconcile
 
 from wherry.errors import KernelError
 from wherry.network.networks import Networks
@@ -116,7 +116,7 @@ async def test_a_restarted_engine_takes_up_what_runs_and_releases_what_ended(
 
     second = make_networks()
     await second.start()
-    await second.reconcile({kept: pid})
+    await reconcile(second, {kept: pid})
     assert second.settings(kept)["IPAddress"] == "172.17.0.2"
     assert second.settings(ended)["IPAddress"] == ""
     assert list(second.inspect("bridge")["Containers"]) == [kept]
@@ -133,7 +133,7 @@ async def test_what_was_deleted_underneath_is_repaired(
     bridge = networks.inspect("bridge")["Options"]["com.docker.network.bridge.name"]
     inside(segment.host, "ip", "link", "delete", bridge)
     inside(pid2, "ip", "link", "delete", "eth0")
-    await networks.reconcile({first: pid1, second: pid2})
+    await reconcile(networks, {first: pid1, second: pid2})
     namespaces.serve(pid1, "tcp", "0.0.0.0", 80)
     assert ask(pid2, "tcp", containers.address(first), 80) == "hi 172.17.0.3"
 
@@ -175,7 +175,7 @@ async def test_what_a_crash_left_is_swept(
     # A crash in a disconnect and one in a remove: the store is done, the kernel is not.
     networks._records.release(stale)
     networks._records.delete_network(identity)
-    await networks.reconcile({kept: pid, stale: stale_pid})
+    await reconcile(networks, {kept: pid, stale: stale_pid})
     assert "eth0" not in inside(stale_pid, "ip", "-br", "link")
     assert "eth0" in inside(pid, "ip", "-br", "link")
     assert identity[:12] not in inside(segment.host, "ip", "-br", "link")
@@ -194,7 +194,7 @@ async def test_an_engine_that_runs_nothing_leaves_nothing(
     before = state()
     networks = make_networks()
     await networks.start()
-    await networks.reconcile({})
+    await reconcile(networks, {})
     await networks.create({"Name": "net"})
     identity, pid = await Containers(networks, namespaces).run(NetworkMode="net")
     await networks.close()
@@ -202,7 +202,7 @@ async def test_an_engine_that_runs_nothing_leaves_nothing(
 
     again = make_networks()
     await again.start()
-    await again.reconcile({identity: pid})
+    await reconcile(again, {identity: pid})
     namespaces.end(pid)
     await again.detach(identity)
     await again.close()

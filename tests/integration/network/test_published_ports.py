@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable
 
 import pytest
-from tests.netlab import Containers, Namespaces, Segment, ask, inside
+from tests.netlab import Containers, Namespaces, Segment, ask, inside, reconcile
 
 from wherry.errors import WherryError
 from wherry.network.networks import Networks
@@ -193,7 +193,7 @@ async def test_ports_go_on_without_a_daemon_and_are_adopted(
 ) -> None:
     first = make_networks()
     await first.start()
-    await first.reconcile({})
+    await reconcile(first, {})
     containers = Containers(first, namespaces)
     kept, pid = await containers.run(PortBindings=bindings(tcp80=":8080"))
     ended, _ = await containers.run(PortBindings=bindings(tcp80=":8081"))
@@ -204,7 +204,7 @@ async def test_ports_go_on_without_a_daemon_and_are_adopted(
 
     second = make_networks()
     await second.start()
-    await second.reconcile({kept: pid})
+    await reconcile(second, {kept: pid})
     assert porter_pid(second) == porter
     assert ask(segment.host, "tcp", "127.0.0.1", 8080).startswith("hi ")
     await asyncio.sleep(0.2)

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 import pytest
-from tests.netlab import Containers, Namespaces, Segment, ask, inside
+from tests.netlab import Containers, Namespaces, Segment, ask, inside, reconcile
 
 from wherry.errors import Conflict, Forbidden, InvalidParameter, NotFound
 from wherry.network.networks import Networks
@@ -337,7 +337,7 @@ async def test_a_link_opens_what_is_exposed_without_icc(
 ) -> None:
     networks: Networks = make_networks(icc=False)
     await networks.start()
-    await networks.reconcile({})
+    await reconcile(networks, {})
     containers = Containers(networks, namespaces)
     server = containers.create("db", config={"ExposedPorts": {"80/tcp": {}}})
     pid = await containers.start(server)
@@ -353,7 +353,7 @@ async def test_a_link_opens_what_is_exposed_without_icc(
     assert ask(client, "tcp", address, 80).startswith("hi ")
     await networks.detach(linked)
     assert ask(client, "tcp", address, 80, 0.3).startswith("error")
-    await networks.reconcile({})
+    await reconcile(networks, {})
     await networks.close()
 
 
@@ -488,7 +488,7 @@ async def test_events_are_told(make_networks: Any, namespaces: Namespaces) -> No
         on_event=lambda action, network, attributes: told.append((action, attributes["name"]))
     )
     await networks.start()
-    await networks.reconcile({})
+    await reconcile(networks, {})
     await networks.create({"Name": "net"})
     identity, _ = await Containers(networks, namespaces).run(NetworkMode="net")
     await networks.detach(identity)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 from pathlib import Path
@@ -104,3 +105,27 @@ async def test_layers_of_an_image(
 async def test_runtime_that_is_missing(runner: Runner) -> None:
     with pytest.raises(StartFailed, match="no such file or directory"):
         await runner.launcher.create(runner.shop.bundle(plain("true"), runtime="/no/such"))
+
+
+LIAR = """#!/bin/sh
+# An OCI runtime that starts execs and then says that it could not, or hangs up in the middle.
+case " $* " in
+*" exec "*) "{program}" "$@"; {end} ;;
+*) exec "{program}" "$@" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("end", ["exit 1", "kill -9 $$"])
+@pytest.mark.parametrize("tty", [True, False])
+async def test_a_failed_exec_leaves_nothing_that_holds_the_container_up(
+    runner: Runner, program: str, tmp_path: Path, tty: bool, end: str
+) -> None:
+    liar = tmp_path / "runtime"
+    liar.write_text(LIAR.format(program=program, end=end))
+    liar.chmod(0o755)
+    shim, _ = await runner.start(plain("sleep", "600"), runtime=str(liar))
+    with pytest.raises(StartFailed):
+        await shim.exec("e1", process("sleep", "500"), tty=tty, attach=Client().request)
+    await shim.signal(9)
+    assert (await asyncio.wait_for(shim.wait(), 30)).code == 137

@@ -274,3 +274,37 @@ def test_podman_runs_on_it(oci: Oci, tmp_path: Path, short_folder: Path) -> None
     assert podman("exec", "-t", "c", "tty").stdout.strip() == "/dev/pts/0"
     podman("kill", "c")
     podman("rm", "-f", "c")
+
+
+@pytest.mark.parametrize(
+    "flags", [["--console-socket", "/no/such/socket"], ["--pid-file", "/no/x"]]
+)
+def test_an_exec_that_fails_after_its_start_is_taken_back(oci: Oci, flags: list[str]) -> None:
+    bundle = oci.bundle("a", ["sleep", "600"])
+    quiet(oci, "create", "-b", str(bundle), "a")
+    oci("start", "a")
+    first = oci.state("a")["pid"]
+    arguments = [*("--detach", "--tty", *flags), "a", "sleep", "500"]
+    if "--console-socket" not in flags:
+        arguments = [word for word in arguments if word != "--tty"]
+    done = oci("exec", *arguments, check=False)
+    assert done.returncode == 1, done.stdout
+    assert json.loads(oci("ps", "--format", "json", "a").stdout) == [first]
+    oci("kill", "a", "KILL")
+    oci.until("a", "stopped")
+
+
+def test_a_terminal_whose_reader_is_gone_takes_its_exec_along(oci: Oci) -> None:
+    bundle = oci.bundle("a", ["sleep", "600"])
+    quiet(oci, "create", "-b", str(bundle), "a")
+    oci("start", "a")
+    first = oci.state("a")["pid"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = ["exec", "--tty", "a", "sh", "-c", "echo x; trap '' HUP; sleep 500"]
+    done = oci(*command, check=False, capture_output=False, stdout=writing)
+    os.close(writing)
+    assert done.returncode == 1
+    oci("kill", "a", "KILL")
+    oci.until("a", "stopped")
+    assert first not in json.loads(oci("ps", "--format", "json", "a").stdout)

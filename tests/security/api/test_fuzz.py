@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.conformance.api.daemons import Apart
 from tests.conformance.api.http import Answer, ask
-from tests.conformance.api.images import saved
 from tests.daemon import Daemon
 
 from wherry.api.routes import ALL
@@ -26,7 +23,8 @@ PARAMETERS = [
     "until", "timestamps", "tail", "one-shot", "h", "w", "t", "signal", "v", "force", "link",
     "path", "noOverwriteDirNonDir", "copyUIDGID", "condition", "fromSrc", "repo", "tag", "message",
     "changes", "names", "quiet", "noprune", "term", "container", "comment", "author", "pause",
-    "verbose", "scope", "type",
+    "verbose", "scope", "type", "outputs", "buildargs", "labels", "cachefrom", "ulimits",
+    "extrahosts", "networkmode", "version", "dockerfile", "target", "shmsize", "condition",
 ]  # fmt: skip
 TEXT = st.text(max_size=40) | st.sampled_from(
     ["", "0", "1", "-1", "99999999999999999999", "true", "..", "../../etc", "/", "nosuch", "fuzz",
@@ -42,7 +40,9 @@ FIELDS = [
     "ExposedPorts", "Volumes", "User", "WorkingDir", "StopSignal", "StopTimeout", "Tty", "Name",
     "Driver", "IPAM", "Options", "Container", "EndpointConfig", "Memory", "NanoCpus", "Binds",
     "Mounts", "PortBindings", "RestartPolicy", "LogConfig", "Ulimits", "Devices", "NetworkMode",
-    "Detach", "Privileged", "username", "password", "serveraddress",
+    "Detach", "Privileged", "username", "password", "serveraddress", "DriverOpts", "ConfigFrom",
+    "Internal", "EnableIPv6", "IPAMConfig", "Aliases", "Links", "Force", "ConsoleSize",
+    "ClusterVolumeSpec", "EndpointsConfig", "MacAddress", "GwPriority", "Tmpfs", "Sysctls",
 ]  # fmt: skip
 BODIES = (
     st.none()
@@ -57,12 +57,10 @@ BODIES = (
 )
 
 
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Daemon]:
-    with Apart() as daemon:
-        daemon.docker("load", input=saved())
-        daemon.docker("create", "--name", "fuzz", "busybox", "true")
-        yield daemon
+@pytest.fixture(scope="module", autouse=True)
+def fuzz(engine: Daemon) -> None:
+    """A container for those that are found."""
+    engine.docker("create", "--name", "fuzz", "busybox", "true")
 
 
 def check(answer: Answer) -> None:

@@ -6,10 +6,13 @@ from __future__ import annotations
 import io
 import json
 import socket
+import subprocess
+import sys
 import tarfile
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -105,6 +108,103 @@ def test_privileges_need_an_entitlement(engine: Daemon, query: dict[str, str]) -
     dockerfile = "FROM busybox\nRUN --security=insecure mount -t tmpfs x /mnt\n"
     _, error = build(engine, {"Dockerfile": dockerfile}, **query)
     assert "security.insecure is not allowed" in error
+
+
+@pytest.mark.parametrize("query", [{}, {"allow": "security.insecure"}, {"networkmode": "none"}])
+def test_the_hosts_network_needs_an_entitlement(engine: Daemon, query: dict[str, str]) -> None:
+    """CVE-2024-23653, and its kind: no Dockerfile takes what its client did not grant."""
+    files = {"Dockerfile": "FROM busybox\nRUN --network=host cat /proc/self/uid_map\n"}
+    said, error = build(engine, files, **query)
+    assert "network.host is not allowed" in error
+    assert "4294967295" not in said
+
+
+@pytest.mark.parametrize("query", [{"allow": "network.host"}, {"networkmode": "host"}])
+def test_the_client_may_grant_the_hosts_network(engine: Daemon, query: dict[str, str]) -> None:
+    files = {"Dockerfile": "FROM busybox\nRUN --network=host cat /proc/self/uid_map\n"}
+    said, error = build(engine, files, nocache="1", **query)
+    assert "Successfully built" in said, error
+
+
+def test_the_command_line_grants_it(engine: Daemon, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nRUN --network=host true\n")
+    command = [sys.executable, "-m", "wherry", "-H", f"unix://{engine.socket}", "build"]
+    refused = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert "network.host is not allowed" in refused.stderr
+    granted = [*command, "--allow", "network.host", str(tmp_path)]
+    subprocess.run(granted, check=True, capture_output=True)
+
+
+@pytest.fixture
+def outside() -> Iterator[Path]:
+    """A folder of the host that stays as it is."""
+    folder = Path(f"/var/tmp/wherry-outside-{uuid.uuid4().hex}")
+    folder.mkdir(mode=0o700)
+    (folder / "kept").write_text("of the host")
+    yield folder
+    assert [path.name for path in folder.iterdir()] == ["kept"]
+    assert (folder / "kept").read_text() == "of the host"
+    (folder / "kept").unlink()
+    folder.rmdir()
+
+
+def test_a_cache_is_not_filled_while_a_command_is_in_it(engine: Daemon, outside: Path) -> None:
+    """CVE-2024-23651: a directory that is being filled becomes a link."""
+    mount = f"--mount=type=cache,id={uuid.uuid4().hex},target=/c,from=seed,source=/s"
+    swap = f"for i in $(seq 5000); do [ -d /c/a ] && break; done; mv /c/a /c/moved; ln -s {outside} /c/a"
+    said, error = build(
+        engine,
+        {
+            "Dockerfile": "FROM busybox AS seed\n"
+            "RUN mkdir -p /s/a && cd /s/a && for i in $(seq 4000); do echo x > f$i; done\n"
+            f"FROM busybox AS attack\nRUN {mount} {swap}; echo > /attacked\n"
+            f"FROM busybox\nRUN {mount} ls /c/moved/ | wc -l\n"
+            "COPY --from=attack /attacked /\n"
+        },
+    )
+    assert "Successfully built" in said, error
+
+
+def test_pruning_a_cache_leaves_what_links_lead_to(engine: Daemon, outside: Path) -> None:
+    """CVE-2024-23652, and its kind: directories become links while a cache is being removed."""
+    mount = f"--mount=type=cache,id={uuid.uuid4().hex},target=/c"
+    fill = "for i in $(seq 1500); do mkdir /c/d$i; done"
+    swap = f"for d in /c/d*; do mv $d /c/q; ln -s {outside} $d; rm -rf /c/q; done"
+    build(engine, {"Dockerfile": f"FROM busybox\nRUN {mount} {fill}\n"})
+    with ThreadPoolExecutor() as pool:
+        attack = pool.submit(
+            build, engine, {"Dockerfile": f"FROM busybox\nRUN {mount} {swap}; true\n"}
+        )
+        while not attack.done():
+            assert engine.request("POST", "/build/prune?all=1")[0] == 200
+        said, error = attack.result()
+    assert "Successfully built" in said, error
+    assert engine.request("POST", "/build/prune?all=1")[0] == 200
+
+
+def test_depth_stops_no_build(engine: Daemon) -> None:
+    """Directories in directories, deeper than Python recurses: made, copied, mounted, removed."""
+    deep = "i=0; while [ $i -lt 1500 ]; do mkdir d && cd d && i=$((i+1)); done; echo x > f"
+    cache = f"--mount=type=cache,id={uuid.uuid4().hex},target=/c"
+    said, error = build(
+        engine,
+        {
+            "f": "",
+            "Dockerfile": "FROM busybox AS deep\n"
+            f"RUN mkdir /a && cd /a && {deep}\n"
+            "FROM busybox\n"
+            f"RUN --mount=type=bind,target=/m,rw cd /m && {deep}\n"
+            f"RUN {cache} cd /c && {deep}\n"
+            "RUN --mount=type=bind,from=deep,source=/a,target=/m,rw test -d /m/d/d/d\n"
+            "COPY --from=deep /a /b\n"
+            "RUN find /b | wc -l\n",
+        },
+    )
+    assert "Successfully built" in said, error
+    assert "1502" in said
+    status, answer = engine.request("POST", "/build/prune?all=1")
+    assert status == 200, answer
 
 
 def hostile_archive(sentinel: Path) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import http.client
 import json
 import os
 import re
@@ -18,9 +19,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from wherry.errors import InvalidParameter
 from wherry.hub import outbound
-from wherry.hub.accounts.access import Role
+from wherry.hub.accounts.access import ANONYMOUS, Actor, Role
 from wherry.hub.accounts.tokens import TokenIssuer
-from wherry.hub.records import users
+from wherry.hub.demo import (
+    Step,
+    digest_of,
+    make_image,
+    make_index,
+    push_image,
+    push_manifest,
+)
+from wherry.hub.records import repositories, users
+from wherry.hub.schema import attempts
 
 from .conftest import PASSWORD, World, access_token, basic
 
@@ -82,12 +92,13 @@ async def test_tokens_end_with_time_audience_role_and_account(world: World) -> N
     assert user is not None
     access = [{"type": "repository", "name": "acme/secret", "actions": ["pull", "push"]}]
     short = TokenIssuer(world.hub.db, 1000, -20)
-    expired, _ = await short.issue("wherry-hub", user.id, user.name, 3, access)
-    other, _ = await issuer.issue("another-service", user.id, user.name, 3, access)
-    for token in (expired, other):
-        assert await status(world, SECRET, f"Bearer {token}") == 401
+    actor = Actor(user.id, user.name)
+    expired = await short.issue("wherry-hub", actor, access)
+    other = await issuer.issue("another-service", actor, access)
+    for issued in (expired, other):
+        assert await status(world, SECRET, f"Bearer {issued.token}") == 401
     # A token never carries more than the role that its user has now.
-    good, _ = await issuer.issue("wherry-hub", user.id, user.name, 3, access)
+    good = (await issuer.issue("wherry-hub", actor, access)).token
     assert await status(world, SECRET, f"Bearer {good}") == 200
     upload = "/v2/acme/secret/blobs/uploads/"
     assert await status(world, upload, f"Bearer {good}", method="POST") == 403
@@ -123,20 +134,20 @@ async def test_the_token_of_a_pushs_first_question_is_good_for_all_of_it(world: 
 
 async def test_keys_rotate_and_old_tokens_stay_good_a_while(world: World) -> None:
     issuer = TokenIssuer(world.hub.db, 1000, 300)
-    old, _ = await issuer.issue("wherry-hub", None, "", 1, [])
+    old = (await issuer.issue("wherry-hub", ANONYMOUS, [])).token
     first = jwt.get_unverified_header(old)["kid"]
     await world.hub.db.write(
         lambda conn: conn.exec_driver_sql("UPDATE signing_keys SET created = created - 1500")
     )
     later = TokenIssuer(world.hub.db, 1000, 300)
-    new, _ = await later.issue("wherry-hub", None, "", 1, [])
+    new = (await later.issue("wherry-hub", ANONYMOUS, [])).token
     assert jwt.get_unverified_header(new)["kid"] != first
     assert (await later.verify(old, "wherry-hub")).user is None
     await world.hub.db.write(
         lambda conn: conn.exec_driver_sql("UPDATE signing_keys SET created = created - 1500")
     )
     last = TokenIssuer(world.hub.db, 1000, 300)
-    await last.issue("wherry-hub", None, "", 1, [])
+    await last.issue("wherry-hub", ANONYMOUS, [])
     with pytest.raises(Exception, match="key"):
         await last.verify(old, "wherry-hub")
 
@@ -177,6 +188,40 @@ async def test_password_guessing_is_slowed_down_and_tells_nothing(world: World) 
             async with session.get(world.url("/token"), headers=headers) as answer:
                 seen.append(answer.status)
         assert seen[-1] == 429
+
+
+async def test_a_burst_of_guesses_is_not_evaluated(world: World) -> None:
+    """Attempts count before they are hashed; the same guess many times is many attempts."""
+    verified = []
+    verify = world.hub.identifier._passwords.verify
+
+    async def watched(stored: str, password: str) -> bool:
+        verified.append(password)
+        return await verify(stored, password)
+
+    world.hub.identifier._passwords.verify = watched  # type: ignore[method-assign]
+    for guess in ("guess {}", "the same"):
+        await world.hub.db.write(lambda conn: conn.execute(attempts.delete()))
+        verified.clear()
+        headers = [basic("owner", guess.format(number)) for number in range(60)]
+        seen = await asyncio.gather(*(status(world, "/token", header) for header in headers))
+        assert (seen.count(401), seen.count(429)) == (20, 40)
+        assert len(verified) <= 20
+
+
+async def test_others_behind_an_address_still_log_in(world: World) -> None:
+    """Nobody shuts out a whole office, nor somebody whose password is known or who has a token."""
+    secret = await access_token(world, "owner", Role.READ)
+    assert await status(world, "/token", basic("owner", PASSWORD)) == 200
+    guesses = [basic("owner", f"guess {number}") for number in range(25)]
+    seen = await asyncio.gather(*(status(world, "/token", header) for header in guesses))
+    assert 429 in seen
+    for name, password in (("reader", PASSWORD), ("owner", PASSWORD), ("owner", secret)):
+        assert await status(world, "/token", basic(name, password)) == 200
+    # What is right costs nothing: a client that starts many pulls at once is no attacker.
+    right = [basic("writer", PASSWORD)] * 40
+    seen = await asyncio.gather(*(status(world, "/token", header) for header in right))
+    assert set(seen) == {200}
 
 
 async def test_stored_scripts_are_shown_not_run(world: World) -> None:
@@ -410,6 +455,49 @@ async def test_immutable_tags(world: World) -> None:
     await owner.close()
 
 
+async def test_what_an_immutable_tag_needs_stays(world: World) -> None:
+    """Layers, config and the images of an index: by no way can the tag be made to break."""
+    index = make_index({"amd64": world.image})
+    repository = await world.hub.db.read(repositories.find, "acme/open")
+    assert repository is not None
+    await push_manifest(world.hub, repository, index, ("v1",), "owner")
+    owner = await world.browser("owner")
+    await owner.post("/r/acme/open/-/settings", private="0", immutable_tags="v*")
+    header, base = basic("owner", PASSWORD), "/v2/acme/open"
+    needed = [f"{base}/blobs/{digest}" for digest in world.image.blobs]
+    needed += [f"{base}/manifests/{world.image.digest}", f"{base}/manifests/{digest_of(index)}"]
+    for path in needed:
+        assert await status(world, path, header, method="DELETE") == 403, path
+        assert await status(world, path, header) == 200, path
+    # What another tag needs is not held by it.
+    other = make_image([Step("ADD y", {"y": b"another"})])
+    await push_image(world.hub, repository, other, ("latest",), "owner")
+    for path in [f"{base}/blobs/{digest}" for digest in other.blobs]:
+        assert await status(world, path, header, method="DELETE") == 202, path
+    assert await status(world, f"{base}/manifests/latest", header, method="DELETE") == 202
+    await owner.close()
+
+
+async def test_tags_in_one_request_have_a_limit(world: World) -> None:
+    """Each is answered with a header; http.client, for one, refuses a hundred of them."""
+    header = basic("owner", PASSWORD)
+    url = f"/v2/acme/open/manifests/{world.image.digest}"
+    kind = {"Content-Type": "application/vnd.oci.image.manifest.v1+json"}
+    for count, wanted in ((50, 201), (51, 400)):
+        connection = http.client.HTTPConnection("127.0.0.1", world.server.port)
+        query = "&".join(f"tag=t{number}" for number in range(count))
+
+        def put(connection: Any = connection, query: str = query) -> tuple[int, int]:
+            connection.request(
+                "PUT", f"{url}?{query}", world.image.manifest, {"Authorization": header, **kind}
+            )
+            answer = connection.getresponse()
+            return answer.status, len(answer.headers.get_all("OCI-Tag", []))
+
+        assert await asyncio.to_thread(put) == (wanted, count if wanted == 201 else 0)
+        connection.close()
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -419,6 +507,7 @@ async def test_immutable_tags(world: World) -> None:
         "http://user:pass@example.com/", "ftp://example.com/", "file:///etc/passwd",
         "//example.com", "http://", "http://metadata.google.internal/", "http://[fe80::1]/", "http://[",
         "gopher://127.0.0.1:25/", "http://100.64.0.1/", "http://[2002:7f00:1::]/",
+        "http://①②⑦.0.0.1/", "http://127。0。0。1/", "http://[64:ff9b::127.0.0.1]/", "http://[::127.0.0.1]/",
     ],
 )  # fmt: skip
 async def test_webhooks_do_not_call_into_the_network(world: World, url: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.netlab import Containers, Namespaces, Segment, ask, inside
+from tests.netlab import Containers, Namespaces, Segment, ask, inside, reconcile
 
 from wherry.network.networks import Networks
 
@@ -146,7 +146,7 @@ async def test_two_engines_do_not_disturb_each_other(
     engines = [make_networks("first"), make_networks("second")]
     for engine in engines:
         await engine.start()
-        await engine.reconcile({})
+        await reconcile(engine, {})
     served = []
     for position, engine in enumerate(engines):
         containers = Containers(engine, namespaces)
@@ -160,10 +160,10 @@ async def test_two_engines_do_not_disturb_each_other(
         assert answer == f"engine{position} 192.0.2.9"
     # They are strangers to each other.
     assert ask(served[0][1], "tcp", served[1][0], 80, 0.3).startswith("error")
-    await engines[0].reconcile({})
+    await reconcile(engines[0], {})
     await engines[0].close()
     assert ask(segment.neighbour, "tcp", "192.0.2.2", 8081) == "engine1 192.0.2.9"
-    await engines[1].reconcile({})
+    await reconcile(engines[1], {})
     await engines[1].close()
 
 
@@ -191,7 +191,7 @@ async def test_rules_of_others_stay_as_they_are(
     assert "mine" in before and "10.1.1.1" in before
     engine = make_networks()
     await engine.start()
-    await engine.reconcile({})
+    await reconcile(engine, {})
     identity, pid = await Containers(engine, namespaces).run(PortBindings=PUBLISHED)
     await engine.create({"Name": "net"})
     assert rules() == before

@@ -188,3 +188,38 @@ async def test_the_filter_refuses_every_call_that_opens_the_kernel(
     open_ = await answers(runner)
     for name in ("keyctl", "io_uring_enter", "setns"):
         assert open_[name] not in refused, name
+
+
+# push rbx; mov eax,edi; mov ebx,esi; mov ecx,edx; xor edx,edx; int 0x80; cdqe; pop rbx; ret
+_INT80 = "53 89f8 89f3 89d1 31d2 cd80 4898 5b c3"
+_ASK_I386 = """
+import ctypes, mmap, struct, sys
+MAP_32BIT = 0x40
+code = mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_32BIT,
+                 prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+code.write(bytes.fromhex(sys.argv[1]) + struct.pack("=iii", int(sys.argv[2]), 1, 0))
+at = ctypes.addressof(ctypes.c_char.from_buffer(code))
+call = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_int, ctypes.c_int, ctypes.c_int)(at)
+print(call(102, 1, at + len(bytes.fromhex(sys.argv[1]))), call(359, int(sys.argv[2]), 1))
+libc = ctypes.CDLL(None, use_errno=True)
+for upper in (0, 1 << 32):
+    libc.syscall(*map(ctypes.c_long, (41, upper | int(sys.argv[2]), 1, 0)))
+    print(-ctypes.get_errno())
+"""
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="code of x86-64")
+@pytest.mark.parametrize("family", [38, 40], ids=["AF_ALG", "AF_VSOCK"])
+async def test_no_way_around_the_rule_on_address_families(
+    runner: Runner, default_filter: str, family: int
+) -> None:
+    """By i386's socketcall, i386's socket, and a family with bits that the kernel cuts off."""
+    python = str(Path(sys.executable).resolve())
+    spec = make_spec(["chroot", "/host", python, "-ISc", _ASK_I386, _INT80, str(family)])
+    spec["mounts"].append(
+        {"destination": "/host", "type": "bind", "source": "/", "options": ["rbind", "ro"]}
+    )
+    status, output = await runner.run(spec, seccomp=default_filter)
+    assert status.code == 0, output
+    refused = [-errno.ENOSYS, -errno.EPERM, -errno.EPERM, -errno.EPERM]
+    assert [int(word) for word in output.split()] == refused

@@ -97,19 +97,69 @@ async def test_cve_2025_52565_the_console_is_the_containers_own(runner: Runner, 
 async def test_cve_2025_52881_sysctls_reach_real_procfs_only(
     runner: Runner, tmp_path: Path
 ) -> None:
-    """A volume that covers /proc/sys must not swallow or redirect what is written there."""
+    """A volume, or a link of the image, that covers /proc/sys and what is written there."""
+    layer = image(runner, "spoiled")
+    (layer / "way").symlink_to("/proc/sys")
     (tmp_path / "net/ipv4").mkdir(parents=True)
     decoy = tmp_path / "net/ipv4/ip_unprivileged_port_start"
     decoy.symlink_to("/proc/sysrq-trigger")
-    spec = make_spec(["true"])
-    spec["linux"]["sysctl"] = {"net.ipv4.ip_unprivileged_port_start": "80"}
-    spec["mounts"].append(
-        {"destination": "/proc/sys", "type": "bind", "source": str(tmp_path), "options": ["rbind"]}
-    )
-    shim, _ = await runner.create(spec)
-    await shim.start()
-    path = f"/proc/{shim.pid}/root/proc/sys"
-    assert (await shim.wait()).code == 0, path
+    for destination in ("/proc/sys", "/way", "/way/net", "/proc/thread-self/attr"):
+        spec = make_spec(["true"])
+        spec["linux"]["sysctl"] = {"net.ipv4.ip_unprivileged_port_start": "80"}
+        spec["mounts"].append(bound(tmp_path, destination))
+        with pytest.raises(StartFailed, match="inside /proc"):
+            await run(runner, on(runner, layer, spec))
+
+
+def bound(source: object, destination: str) -> dict[str, Any]:
+    """The entry of a bind mount."""
+    return {
+        "destination": destination,
+        "type": "bind",
+        "source": str(source),
+        "options": ["rbind"],
+    }
+
+
+async def test_cve_2023_28642_and_2019_16884_nothing_but_procfs_lies_on_proc(
+    runner: Runner, tmp_path: Path
+) -> None:
+    layer = image(runner, "spoiled")
+    (layer / "way").symlink_to("proc")
+    (layer / "a").mkdir()
+    (layer / "a/way").symlink_to("../proc/./")
+    for destination in ("/proc", "/way", "/a/way", "/x/../proc"):
+        for source in (tmp_path, "/proc/sys"):
+            spec = make_spec(["true"])
+            spec["mounts"].append(bound(source, destination))
+            with pytest.raises(StartFailed, match="not of type proc"):
+                await run(runner, on(runner, layer, spec))
+        spec = make_spec(["true"])
+        spec["mounts"].insert(0, bound(tmp_path, destination))  # before there is a procfs
+        with pytest.raises(StartFailed, match="not of type proc"):
+            await run(runner, on(runner, layer, spec))
+
+
+async def test_what_lxcfs_covers_and_the_hosts_procfs_elsewhere(
+    runner: Runner, tmp_path: Path
+) -> None:
+    (tmp_path / "meminfo").write_text("MemTotal: 7 kB\n")
+    spec = make_spec(["cat", "/proc/meminfo", "/host/proc/uptime"])
+    spec["mounts"] += [
+        bound(tmp_path / "meminfo", "/proc/meminfo"),
+        bound("/proc", "/host/proc"),
+        bound(tmp_path / "meminfo", "/host/proc/uptime"),
+    ]
+    _, output = await runner.run(spec)
+    assert output == "MemTotal: 7 kB\n" * 2
+
+
+async def test_the_hosts_procfs_is_a_procfs(runner: Runner) -> None:
+    spec = make_spec(["cat", "/proc/1/comm"], user_namespace=False)
+    spec["linux"]["namespaces"].remove({"type": "pid"})
+    spec["mounts"][0] = bound("/proc", "/proc")
+    _, output = await runner.run(spec)
+    assert output == Path("/proc/1/comm").read_text()
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from wherry.api.app import Api
+from wherry.api.connections import Limits
 from wherry.api.routes import ALL
-from wherry.api.serve import Address, Listeners, TLSFiles
+from wherry.api.serve import Address, Listeners
+from wherry.api.tls import TLSFiles
 from wherry.engine.attach import AttachOptions
 from wherry.engine.events import EventBus
 from wherry.engine.logs import frame
@@ -91,7 +93,10 @@ class System:
 
 @asynccontextmanager
 async def serving(
-    folder: Path, address: Address | None = None, tls: TLSFiles | None = None
+    folder: Path,
+    address: Address | None = None,
+    tls: TLSFiles | None = None,
+    limits: Limits | None = None,
 ) -> AsyncIterator[SimpleNamespace]:
     """A server over a fake engine; ``path`` is its socket, ``engine`` the engine."""
     path = str(folder / "api.sock")
@@ -103,7 +108,7 @@ async def serving(
         events=EventBus(StateDB(":memory:")),
     )
     server = Api(engine, ALL).server()
-    listeners = Listeners(server)
+    listeners = Listeners(server.connection, limits)
     await listeners.open(address or Address("unix", path), tls=tls)
     try:
         yield SimpleNamespace(path=path, engine=engine)
@@ -111,6 +116,14 @@ async def serving(
         listeners.close()
         engine.events.close()
         await server.shutdown(0.1)
+
+
+def free_port() -> int:
+    """A TCP port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 async def exchange(path: str, request: bytes, *, finish: bool = False) -> bytes:

@@ -125,6 +125,46 @@ async def test_what_is_not_http_is_answered_and_closed(tmp_path: Path) -> None:
         assert status(answer) == 400
 
 
+async def test_a_body_that_breaks_off_as_http_is_refused_once(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        for target in ("/containers/create", "/images/create?fromSrc=-", "/containers/c1/start"):
+            answer = await exchange(
+                server.path,
+                f"POST {target} HTTP/1.1\r\nHost: e\r\nTransfer-Encoding: chunked\r\n"
+                "Content-Type: application/json\r\n\r\n4\r\n{}  \r\n".encode()
+                + b"zz\r\nPOST /containers/create HTTP/1.1\r\nHost: e\r\n\r\n",
+            )
+            assert answer.count(b"HTTP/1.") == 1
+            assert status(answer) in (400, 404)
+        assert server.engine.containers.calls == []
+
+
+async def test_a_broken_body_fails_while_it_is_awaited(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        reader, writer = await asyncio.open_unix_connection(server.path)
+        writer.write(
+            b"POST /containers/create HTTP/1.1\r\nHost: e\r\nTransfer-Encoding: chunked\r\n"
+            b"Content-Type: application/json\r\nExpect: 100-continue\r\n\r\n"
+        )
+        await reader.readuntil(b"100 Continue\r\n\r\n")  # the handler is about to read
+        writer.write(b"zz\r\n")
+        answer = await reader.read()
+        assert status(answer) == 400
+        assert message(answer).startswith("read the body of the request: ")
+        writer.close()
+
+
+async def test_http2_without_an_upgrade_is_refused_cleanly(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(tmp_path) as server:
+        answer = await exchange(server.path, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9))
+        assert status(answer) == 505
+        assert message(answer) == "HTTP/2 without an upgrade is not spoken here"
+        assert status(await exchange(server.path, b"nonsense\r\n\r\n")) == 400
+        assert not [record for record in caplog.records if record.exc_info]
+
+
 async def test_a_client_may_ask_before_it_sends_its_body(tmp_path: Path) -> None:
     async with serving(tmp_path) as server:
         reader, writer = await asyncio.open_unix_connection(server.path)

@@ -1,13 +1,13 @@
 import asyncio
 import socket
 import ssl
-import subprocess
 from pathlib import Path
 
 import pytest
-from tests.unit.api.fake import exchange, get, serving
+from tests.unit.api.fake import exchange, free_port, serving
 
-from wherry.api.serve import Address, TLSFiles
+from wherry.api.serve import Address
+from wherry.api.tls import TLSFiles
 from wherry.engine.logs import frame
 
 ATTACH = (
@@ -40,6 +40,44 @@ async def test_input_sent_with_the_request_is_not_lost(tmp_path: Path) -> None:
         writer.write_eof()
         assert await reader.read() == frame("stdout", b"end")
         writer.close()
+
+
+@pytest.mark.parametrize("before", [b"", b"GET /_ping HTTP/1.1\r\nHost: e\r\n\r\n"])
+async def test_a_head_in_segments_behind_another_request_is_an_upgrade(
+    tmp_path: Path, before: bytes
+) -> None:
+    async with serving(tmp_path) as server:
+        for place in (1, 40, len(ATTACH) - 3, len(ATTACH) - 1):
+            reader, writer = await asyncio.open_unix_connection(server.path)
+            writer.write(before + ATTACH[:place])
+            if before:  # its answer shows that the first segment was read
+                assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+                await reader.readexactly(2)
+            writer.write(ATTACH[place:] + b"early")
+            writer.write_eof()
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
+            assert await reader.read() == frame("stdout", b"early") + frame("stdout", b"end")
+            writer.close()
+
+
+async def test_a_declined_upgrade_of_a_client_that_sends_no_more_ends(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        ping = b"GET /_ping HTTP/1.1\r\nHost: e\r\n\r\n"
+        request = ping + ATTACH.replace(b"c1", b"c2") + ping
+        answer = await exchange(server.path, request, finish=True)
+        assert answer.count(b"HTTP/1.1 200") == 2
+        assert answer.count(b"HTTP/1.1 404") == 1
+
+
+async def test_an_upgrade_with_a_body_hands_on_what_is_behind_it(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        for framing, body in (
+            (b"Content-Length: 13", b'{"a":"\r\n\r\nPO"'),
+            (b"Transfer-Encoding: chunked", b"2\r\n{}\r\n0\r\n\r\n"),
+        ):
+            request = ATTACH.replace(b"Content-Length: 0", framing) + body + b"early"
+            answer = await exchange(server.path, request, finish=True)
+            assert answer.endswith(frame("stdout", b"early") + frame("stdout", b"end")), answer
 
 
 async def test_without_upgrade_the_answer_is_200(tmp_path: Path) -> None:
@@ -87,25 +125,6 @@ async def test_many_megabytes_pass_unharmed(tmp_path: Path) -> None:
         writer.close()
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> TLSFiles:
-    folder = tmp_path_factory.mktemp("tls")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
-         "-keyout", f"{folder}/key.pem", "-out", f"{folder}/cert.pem"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return TLSFiles(f"{folder}/cert.pem", f"{folder}/key.pem", ca=f"{folder}/cert.pem")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def call_over_tls(files: TLSFiles, port: int, *, with_certificate: bool) -> bytes:
     """A client that ends its sending side with close_notify and reads on, as Go's does."""
     context = ssl.create_default_context(cafile=files.certificate)
@@ -151,37 +170,3 @@ async def test_tls_with_a_client_certificate(tmp_path: Path, certificate: TLSFil
         assert answer.endswith(frame("stdout", b"over tls"))
         with pytest.raises((ssl.SSLError, ConnectionError)):
             await asyncio.to_thread(call_over_tls, certificate, port, with_certificate=False)
-
-
-async def test_foreign_web_pages_are_refused_on_tcp(tmp_path: Path) -> None:
-    port = free_port()
-    async with serving(tmp_path, Address("tcp", "127.0.0.1", port)):
-
-        def ask(*headers: str) -> int:
-            with socket.create_connection(("127.0.0.1", port), timeout=20) as sock:
-                lines = ["GET /version HTTP/1.1", *headers, "Connection: close", "", ""]
-                sock.sendall("\r\n".join(lines).encode())
-                return int(sock.recv(4096).split(b" ")[1])
-
-        here = f"Host: 127.0.0.1:{port}"
-        rebound = (
-            "Host: evil.example",
-            "Origin: http://evil.example",
-            "Sec-Fetch-Site: same-origin",
-        )
-        for headers, code in (
-            ((here,), 200),
-            (("Host: engine.example",), 200),
-            ((here, "Origin: http://evil.example"), 403),
-            ((here, "Sec-Fetch-Site: cross-site"), 403),
-            (rebound, 403),
-            ((here, f"Origin: http://127.0.0.1:{port}"), 200),
-        ):
-            assert await asyncio.to_thread(ask, *headers) == code, headers
-
-
-async def test_a_unix_socket_has_no_origin(tmp_path: Path) -> None:
-    async with serving(tmp_path) as server:
-        answer = await get(server.path, "/version", "GET", "Origin: http://x.example")
-        assert answer.startswith(b"HTTP/1.1 200")
-        assert await exchange(server.path, b"", finish=True) == b""

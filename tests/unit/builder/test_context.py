@@ -3,10 +3,13 @@ import gzip
 import hashlib
 import io
 import lzma
+import os
 import tarfile
 import tempfile
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
@@ -17,8 +20,11 @@ from tests.unit.builder.trees import tree
 from wherry.builder import fetch
 from wherry.builder.context import TarTree, copy_decompressed, unpack
 from wherry.builder.fetch import GitSource, begins_archive, is_git, is_remote
-from wherry.builder.trees import Kind
+from wherry.builder.layertree import LayerTree
+from wherry.builder.trees import Entry, Kind, walk
 from wherry.errors import InvalidParameter, Unavailable
+from wherry.fs.descent import descending
+from wherry.fs.removing import empty_directory
 
 
 def archive(*names: str) -> bytes:
@@ -100,22 +106,69 @@ def test_a_hard_link_to_nowhere_is_refused() -> None:
         opened(out.getvalue())
 
 
-def test_exclude_and_subtree() -> None:
+def test_exclude() -> None:
     found = tree({"a.o": "", "src/b.c": "", "src/b.o": "", "out/x": "", "out/keep": ""})
     found.exclude(["**/*.o", "out", "!out/keep"])
     assert found.children("") == ["out", "src"]
     assert found.children("out") == ["keep"]
-    assert found.subtree("src").children("") == ["b.c"]
-    with pytest.raises(InvalidParameter, match="no directory"):
-        tree({"f": ""}).subtree("f")
 
 
-def test_unpack(tmp_path: object) -> None:
-    found = tree({"d/f": "text", "d/l": ("->", "/etc/passwd"), "d/e": None})
-    target = tempfile.mkdtemp(dir=str(tmp_path))
-    unpack(found, "d", target)
-    with open(f"{target}/f") as file:
-        assert file.read() == "text"
+@pytest.fixture
+def target(tmp_path: Path) -> Iterator[int]:
+    directory = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    yield directory
+    os.close(directory)
+
+
+def test_unpack(tmp_path: Path, target: int) -> None:
+    unpack(tree({"d/f": "text", "d/l": ("->", "/etc/passwd"), "d/e": None, "g": ""}), "d", target)
+    assert (tmp_path / "f").read_text() == "text"
+    assert os.readlink(tmp_path / "l") == "/etc/passwd"
+    assert sorted(os.listdir(target)) == ["e", "f", "l"]
+
+
+def test_a_tree_of_any_depth_is_unpacked(target: int) -> None:
+    depth = 1900
+    unpack(tree({"/".join("d" * depth): "deep"}), "", target)
+    with descending(target) as below:
+        for _ in range(depth - 1):
+            below.enter("d")
+        assert os.listdir(below.directory) == ["d"]
+    empty_directory(target)
+
+
+@given(
+    st.dictionaries(
+        st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map("/".join),
+        st.one_of(st.just(""), st.just("text"), st.none(), st.just(("->", "/etc"))),
+        max_size=12,
+    )
+)
+def test_what_is_unpacked_is_what_the_tree_lists(files: dict[str, Any]) -> None:
+    found = tree(files)
+    with tempfile.TemporaryDirectory() as folder:
+        directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            unpack(found, "", directory)
+        finally:
+            os.close(directory)
+        made = LayerTree([folder])
+        assert list(walk(made, "")) == list(walk(found, ""))
+        for path in walk(found, ""):
+            before, after = found.entry(path), made.entry(path)
+            assert before is not None and after is not None
+            assert (before.kind, before.target, before.mode) == (
+                after.kind,
+                after.target,
+                after.mode,
+            )
+
+
+def test_removing_from_a_tree_knows_no_depth() -> None:
+    found = tree({"/".join("d" * 1900): "deep", "f": ""})
+    found.insert("d", Entry(Kind.FILE, 0o644), 0)
+    assert found.children("") == ["d", "f"]
+    assert list(walk(found, "")) == ["d", "f"]
 
 
 def test_archives_are_known_by_content() -> None:

@@ -13,10 +13,10 @@ from wherry.builder.imagecache import (
     find_step,
     parse_target,
 )
-from wherry.builder.platforms import Platform
 from wherry.builder.scope import Scope
 from wherry.builder.state import StageState
 from wherry.errors import InvalidParameter
+from wherry.images.platforms import Platform
 
 PLATFORM = Platform("linux", "amd64", "")
 

@@ -2,7 +2,7 @@
 import pytest
 
 from wherry.builder.dockerfile import parse
-from wherry.builder.lint import RULES, fails, lint
+from wherry.builder.lint import RULES, lint, violation
 from wherry.dockerignore import Matcher
 
 CASES = [
@@ -70,8 +70,12 @@ def test_rules_can_be_skipped() -> None:
 
 
 def test_error_directive() -> None:
-    assert fails(parse(b"# check=error=true\nFROM a"))
-    assert not fails(parse(b"FROM a"))
+    asked = parse(b"# check=error=true\nFROM a AS B\nCMD x\nFROM a AS C")
+    rules = "StageNameCasing, JSONArgsRecommended"
+    assert violation(asked, lint(asked)) == f"lint violation found for rules: {rules}"
+    for text in (b"# check=error=true\nFROM a", b"FROM a AS B"):
+        fine = parse(text)
+        assert violation(fine, lint(fine)) == ""
 
 
 def test_addresses_and_descriptions() -> None:

@@ -2,11 +2,11 @@
 import pytest
 
 from wherry.builder.dockerfile import parse
-from wherry.builder.errors import DockerfileError, SyntaxProblem
+from wherry.builder.errors import DockerfileError
 from wherry.builder.instructions import Arg
-from wherry.builder.platforms import Platform, parse_platform
 from wherry.builder.scope import Scope, global_scope
 from wherry.builder.stages import Graph, build_graph
+from wherry.images.platforms import Platform
 
 AMD = Platform("linux", "amd64")
 ARM = Platform("linux", "arm", "v7")
@@ -126,24 +126,3 @@ def test_stage_arguments() -> None:
 def test_env_beats_a_later_arg() -> None:
     scope = Scope({"A": "given"}, {}).with_env({"A": "env"}).declared(stage_arg("ARG A"))
     assert scope.expander.word("$A") == "env"
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("linux/amd64", Platform("linux", "amd64")),
-        ("LINUX/X86_64", Platform("linux", "amd64")),
-        ("linux/arm64/v8", Platform("linux", "arm64")),
-        ("linux/arm", Platform("linux", "arm", "v7")),
-        ("linux/arm/v6", Platform("linux", "arm", "v6")),
-        ("arm64", Platform("linux", "arm64")),
-    ],
-)
-def test_platforms(text: str, expected: Platform) -> None:
-    assert parse_platform(text) == expected
-
-
-@pytest.mark.parametrize("text", ["", "a/b/c/d", "linux/", "li nux/x"])
-def test_bad_platforms(text: str) -> None:
-    with pytest.raises(SyntaxProblem, match="invalid component"):
-        parse_platform(text)

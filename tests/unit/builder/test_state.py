@@ -9,9 +9,9 @@ from wherry.builder.backend import BaseImage
 from wherry.builder.cache import StepCache, differences, step_key
 from wherry.builder.dockerfile import parse
 from wherry.builder.errors import SyntaxProblem
-from wherry.builder.platforms import Platform
 from wherry.builder.scope import Scope
 from wherry.builder.state import Change, StageState, change
+from wherry.images.platforms import Platform
 from wherry.storage.statedb import StateDB
 
 AMD = Platform("linux", "amd64")

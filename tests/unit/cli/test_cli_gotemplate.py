@@ -177,7 +177,7 @@ def test_text_without_actions_is_itself(text: str) -> None:
 
 @given(st.text())
 def test_any_string_survives_quoting(text: str) -> None:
-    from wherry.cli.golang import quote
+    from wherry.golang import quote
 
     assert Template("{{" + quote(text) + "}}").render({}) == text
 

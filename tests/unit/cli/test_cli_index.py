@@ -8,7 +8,8 @@ import pytest
 
 from wherry.cli import index
 from wherry.cli.help import command_help
-from wherry.cli.main import global_flags, load, main
+from wherry.cli.index import load
+from wherry.cli.main import global_flags, main
 
 SERVERS = ("daemon", "hub")
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wherry.cli import golang, moments, references, units
+from wherry import golang
+from wherry.cli import moments, references, units
 from wherry.cli.errors import CliError
 from wherry.cli.ports_column import ports_column
 from wherry.cli.progress import bar

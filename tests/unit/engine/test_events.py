@@ -8,8 +8,8 @@ from wherry.engine import events
 from wherry.engine.eventjournal import EventJournal
 from wherry.engine.events import KEEP, Event, EventBus, matches
 from wherry.engine.filters import parse
-from wherry.engine.timestamps import SECOND
 from wherry.storage.statedb import StateDB
+from wherry.timestamps import SECOND
 
 
 async def collect(bus: EventBus, **options: object) -> list[str]:

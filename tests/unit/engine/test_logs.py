@@ -1,13 +1,15 @@
 import asyncio
 import gzip
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from wherry.engine.logs import LogOptions, LogRecord, decode, frame, parse_tail, read, render
-from wherry.engine.timestamps import SECOND, rfc3339
+from wherry.engine.logfiles import LogRecord, decode
+from wherry.engine.logs import LogOptions, frame, parse_tail, read, render
 from wherry.errors import InvalidParameter
+from wherry.timestamps import SECOND, rfc3339
 
 
 def line(number: int, stream: str = "stdout") -> bytes:
@@ -137,3 +139,90 @@ def test_tail_is_a_number_or_all() -> None:
 def test_a_record_that_is_no_json_is_none() -> None:
     assert decode(b"[1]") is None
     assert decode(b'{"log":"x"}') is None
+
+
+async def test_without_follow_the_end_is_where_it_was_at_the_opening(tmp_path: Path) -> None:
+    """Whoever writes faster than is read, and rotates meanwhile, never keeps a reader."""
+    log = tmp_path / "c-json.log"
+    log.write_bytes(lines(*range(5_000)))
+    for tail, expected in ((None, range(5_000)), (3, range(4_997, 5_000))):
+        log.write_bytes(lines(*range(5_000)))
+        seen: list[int] = []
+        async for batch in read(str(log), LogOptions(tail=tail), asyncio.Event()):
+            seen += [int(record.line) for record in batch]
+            with log.open("ab") as file:
+                file.write(lines(*range(10_000, 15_000)))
+            log.rename(f"{log}.1")
+            log.write_bytes(lines(20_000))
+        assert seen == list(expected)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_tail_reads_backwards_by_blocks(tmp_path: Path, packed: bool) -> None:
+    """The last lines are found wherever the cuts between blocks and files fall."""
+    log = tmp_path / "c-json.log"
+    older = lines(*range(9_000))
+    log.with_name("c-json.log.1" + packed * ".gz").write_bytes(
+        gzip.compress(older) if packed else older
+    )
+    log.write_bytes(lines(*range(9_000, 9_003)) + line(9_003)[:-1])  # the last is being written
+    for tail in (0, 1, 3, 4, 3_600, 9_002, 9_003, 9_004, 10**18):
+        assert await numbers(log, tail=tail) == list(range(max(0, 9_003 - tail), 9_003))
+
+
+async def test_tail_of_a_large_log_reads_its_end_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "c-json.log"
+    with log.open("wb") as file:
+        file.truncate(1 << 30)  # as good as a gigabyte of output
+        file.seek(0, 2)
+        file.write(b"\n" + lines(*range(100)))
+    total = 0
+    pread = os.pread
+
+    def counted(descriptor: int, size: int, offset: int) -> bytes:
+        nonlocal total
+        data = pread(descriptor, size, offset)
+        total += len(data)
+        return data
+
+    monkeypatch.setattr(os, "pread", counted)
+    assert await numbers(log, tail=10) == list(range(90, 100))
+    assert await numbers(log, tail=10, since=95 * SECOND, until=97 * SECOND) == [95, 96, 97]
+    assert total < 1 << 21
+
+
+async def test_tail_and_follow_go_on_where_the_tail_ended(tmp_path: Path) -> None:
+    log = tmp_path / "c-json.log"
+    log.write_bytes(lines(1, 2, 3) + line(4)[:9])
+    ended = asyncio.Event()
+    stream = read(str(log), LogOptions(follow=True, tail=1), ended)
+    assert [int(record.line) for record in await anext(stream)] == [3]
+    with log.open("ab") as file:
+        file.write(line(4)[9:] + line(5))
+    ended.set()
+    assert [int(record.line) async for batch in stream for record in batch] == [4, 5]
+
+
+async def test_following_goes_on_when_the_only_file_is_emptied(tmp_path: Path) -> None:
+    log = tmp_path / "c-json.log"
+    log.write_bytes(lines(1, 2, 3))
+    ended = asyncio.Event()
+    stream = read(str(log), LogOptions(follow=True), ended)
+    assert len(await anext(stream)) == 3
+    log.write_bytes(lines(4))
+    ended.set()
+    assert [int(record.line) async for batch in stream for record in batch] == [4]
+
+
+async def test_a_file_that_a_crash_left_half_compressed_is_read_as_far_as_it_goes(
+    tmp_path: Path,
+) -> None:
+    log = tmp_path / "c-json.log"
+    whole = gzip.compress(lines(*range(1_000)))
+    (tmp_path / "c-json.log.1.gz").write_bytes(whole[: len(whole) // 2])
+    log.write_bytes(lines(1_000))
+    read_ = await numbers(log)
+    assert read_ == [*range(len(read_) - 1), 1_000]
+    assert await numbers(log, tail=2) == read_[-2:]

@@ -15,8 +15,8 @@ from wherry.engine.containers import aftermath
 from wherry.engine.containers.files import absolute, file_mode, shown_name
 from wherry.engine.containers.health import Health, Result, command
 from wherry.engine.containers.state import TRANSITIONS, State, Status, human_duration
-from wherry.engine.timestamps import SECOND
 from wherry.errors import Conflict, InvalidParameter, NotFound
+from wherry.timestamps import SECOND
 
 STATUSES = get_args(Status)
 
@@ -150,8 +150,9 @@ def test_health_commands() -> None:
 
 
 def test_finding_by_id_name_and_prefix() -> None:
-    known = {"abc" + "0" * 61: None, "abd" + "0" * 61: None}
-    names = {"web": next(iter(known)), "abd": next(iter(known))}
+    first, second = "abc" + "0" * 61, "abd" + "0" * 61
+    known = ids.Ids([second, first])
+    names = {"web": first, "abd": first}
     assert ids.find("/web", known, names).startswith("abc")
     assert ids.find("abc", known, names).startswith("abc")
     assert ids.find("abd", known, names).startswith("abc"), "a name wins over a prefix"

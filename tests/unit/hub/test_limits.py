@@ -7,7 +7,15 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Connection, create_engine
 
-from wherry.hub.accounts.limits import LONGEST_SECONDS, Limit, count, forget, within
+from wherry.hub.accounts.limits import (
+    LONGEST_SECONDS,
+    Limit,
+    count,
+    forget,
+    source,
+    uncount,
+    within,
+)
 from wherry.hub.schema import metadata
 
 PULLS, PUSHES = Limit("pull", 2, 10), Limit("push", 1, 10)
@@ -42,3 +50,30 @@ def test_what_no_limit_looks_at_is_forgotten(conn: Connection) -> None:
         assert count(conn, [(PUSHES, f"at {moment}")], now=moment)
     assert forget(conn, now=LONGEST_SECONDS + 4) == 1
     assert forget(conn, now=LONGEST_SECONDS + 4) == 0
+
+
+def test_an_event_can_be_taken_back(conn: Connection) -> None:
+    assert count(conn, [(PULLS, "a"), (PUSHES, "a")], now=1)
+    assert not count(conn, [(PUSHES, "a")], now=2)
+    uncount(conn, [(PULLS, "a"), (PUSHES, "a")], now=1)
+    assert count(conn, [(PUSHES, "a")], now=2)
+    # One event at a time, though others were counted at the same moment.
+    assert count(conn, [(PULLS, "b")], now=3)
+    assert count(conn, [(PULLS, "b")], now=3)
+    uncount(conn, [(PULLS, "b")], now=3)
+    assert count(conn, [(PULLS, "b")], now=3)
+    assert not count(conn, [(PULLS, "b")], now=3)
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9%eth0", "2001:db8:1:2::/64"),
+        ("", ""),
+    ],
+)
+def test_an_ipv6_network_counts_as_one(address: str, counted: str) -> None:
+    assert source(address) == counted

@@ -126,6 +126,8 @@ def default() -> bytes:
         ("socket AF_ALG", 41, (38,), ERRNO | 1),
         ("socket AF_VSOCK", 41, (40,), ERRNO | 1),
         ("socket AF_XDP", 41, (44,), ALLOW),
+        ("socketpair AF_UNIX", 53, (1,), ALLOW),
+        ("socketpair AF_VSOCK", 53, (40,), ERRNO | 1),
         ("personality(PER_LINUX)", 135, (0,), ALLOW),
         ("personality(ADDR_NO_RANDOMIZE)", 135, (0x40000,), ERRNO | 1),
         ("ptrace", 101, (), ALLOW),
@@ -136,6 +138,28 @@ def test_default_profile(
     default: bytes, name: str, number: int, arguments: tuple[int, ...], verdict: int
 ) -> None:
     assert run(default, number, *arguments) == verdict, name
+
+
+I386 = 0x40000003
+
+
+@pytest.mark.parametrize(
+    ("architecture", "number"), [(X86_64, 41), (X86_64, 0x40000029), (I386, 359)]
+)
+def test_families_are_decided_as_the_kernel_reads_them(
+    default: bytes, architecture: int, number: int
+) -> None:
+    """All 46 of Linux, and what the kernel cuts to them: an ``int`` is half a register."""
+    for family in range(46):
+        verdict = ERRNO | 1 if family in (38, 40) else ALLOW
+        for upper in (0, 1 << 32, 0xFFFFFFFF << 32) if architecture == X86_64 else (0,):
+            given = run(default, number, upper | family, architecture=architecture)
+            assert given == verdict, (family, hex(upper))
+
+
+def test_a_multiplexed_call_whose_arguments_no_filter_sees(default: bytes) -> None:
+    for call in range(32):  # SYS_SOCKET and its kind, <linux/net.h>
+        assert run(default, 102, call, architecture=I386) == ERRNO | 38, call
 
 
 def test_another_architecture_is_killed(default: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from wherry.errors import Conflict, Forbidden, InvalidParameter
 from wherry.network import allocation, ipam
-from wherry.network.ipam import DEFAULT_POOLS, AddressPool, Pool, parse_pool
+from wherry.network.ipam import DEFAULT_POOLS, AddressPool, Pool, Subnet, parse_pool
 from wherry.network.model import EndpointConfig, Network
 from wherry.network.records import Records
 from wherry.storage.statedb import StateDB
@@ -19,6 +20,11 @@ from wherry.storage.statedb import StateDB
 @pytest.fixture
 def records() -> Records:
     return Records(StateDB(":memory:"))
+
+
+def subnets(pool: AddressPool) -> Iterator[Subnet]:
+    """The networks that a pool is cut into, lowest first."""
+    return iter(pool.base.subnets(new_prefix=max(pool.size, pool.base.prefixlen)))
 
 
 def small_network(records: Records, prefix: int = 29) -> Network:
@@ -100,15 +106,15 @@ def test_a_static_address_outside_the_subnet_is_refused(
 
 
 def test_default_pools_are_those_of_docker() -> None:
-    first = [str(next(pool.subnets())) for pool in DEFAULT_POOLS]
+    first = [str(next(subnets(pool))) for pool in DEFAULT_POOLS]
     assert first[0] == "172.17.0.0/16"
     assert first[-2:] == ["172.31.0.0/16", "192.168.0.0/20"]
-    assert len(list(DEFAULT_POOLS[-1].subnets())) == 16
+    assert len(list(subnets(DEFAULT_POOLS[-1]))) == 16
 
 
 @given(st.sets(st.integers(0, 30)))
 def test_a_free_subnet_overlaps_nothing(numbers: set[int]) -> None:
-    everything = [subnet for pool in DEFAULT_POOLS for subnet in pool.subnets()]
+    everything = [subnet for pool in DEFAULT_POOLS for subnet in subnets(pool)]
     taken = [everything[number] for number in numbers]
     if len(taken) == len(everything):
         with pytest.raises(Conflict, match="fully subnetted"):
@@ -116,6 +122,22 @@ def test_a_free_subnet_overlaps_nothing(numbers: set[int]) -> None:
         return
     found = ipam.free_subnet(DEFAULT_POOLS, 4, taken)
     assert not any(found.overlaps(other) for other in taken)
+
+
+_NETWORKS = st.tuples(st.integers(0, 255), st.integers(20, 32)).map(
+    lambda pair: ip_network((0x0A000000 + pair[0] * 16, pair[1]), strict=False)
+)
+
+
+@given(st.lists(_NETWORKS, max_size=12), st.integers(22, 30))
+def test_the_lowest_free_subnet_between_any_others(taken: list[Subnet], size: int) -> None:
+    pool = AddressPool(ip_network("10.0.0.0/22"), size)
+    free = [one for one in subnets(pool) if not any(one.overlaps(other) for other in taken)]
+    if free:
+        assert ipam.free_subnet([pool], 4, taken) == free[0]
+    else:
+        with pytest.raises(Conflict):
+            ipam.free_subnet([pool], 4, taken)
 
 
 def test_a_host_route_inside_a_pool_blocks_it() -> None:
@@ -130,7 +152,7 @@ def test_pools_may_be_small() -> None:
 
 
 def test_ipv6_without_pools_gets_a_unique_local_subnet() -> None:
-    subnet = next(ipam.unique_local_pool(b"abcde").subnets())
+    subnet = next(subnets(ipam.unique_local_pool(b"abcde")))
     assert str(subnet) == "fd61:6263:6465::/64"
 
 

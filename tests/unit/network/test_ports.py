@@ -10,7 +10,7 @@ import pytest
 
 from wherry.errors import WherryError
 from wherry.network.model import Address, PortBinding, PublishedPort
-from wherry.network.ports import host_addresses, place
+from wherry.network.ports import Taken, host_addresses, place
 
 ANY4, ANY6, LOCAL = ip_address("0.0.0.0"), ip_address("::"), ip_address("127.0.0.1")
 EPHEMERAL = (32768, 32770)
@@ -25,7 +25,7 @@ def chosen(
 ) -> list[int]:
     return [
         port.host_port
-        for port in place(wanted, addresses, taken, EPHEMERAL, 32769, lambda places: None)
+        for port in place(wanted, addresses, Taken(taken), EPHEMERAL, 32769, lambda places: None)
     ]
 
 
@@ -37,7 +37,7 @@ def busy(places: Sequence[PublishedPort]) -> None:
 
 def test_a_port_that_a_program_has_is_a_conflict_or_passed_over() -> None:
     def place_busy(wanted: PortBinding) -> int:
-        return place(wanted, [ANY4], set(), EPHEMERAL, 32769, busy)[0].host_port
+        return place(wanted, [ANY4], Taken(), EPHEMERAL, 32769, busy)[0].host_port
 
     with pytest.raises(WherryError, match=r"failed to bind host port .*: address already in use"):
         place_busy(binding(80))

@@ -176,3 +176,35 @@ def test_an_overlay_without_layers_of_ours_is_an_ordinary_mount() -> None:
     entry = {"destination": "/o", "type": "overlay", "options": ["lowerdir=/a:/b"]}
     made = planned(bare(mounts=[entry]))
     assert made.building[1] == plan.Filesystem("overlay", "/o", ("lowerdir=/a:/b",), 0, "overlay")
+
+
+@pytest.mark.parametrize(
+    "destination",
+    ["/proc/sys", "/proc//sys", "//proc/x", "/proc/../proc/x", "/x/../proc/self", "/proc/1/attr"],
+)
+@pytest.mark.parametrize("kind", ["bind", "tmpfs", "proc"])
+def test_nothing_is_mounted_inside_proc(destination: str, kind: str) -> None:
+    entry = {"destination": destination, "type": kind, "source": "/tmp"}
+    with pytest.raises(InvalidParameter, match="inside /proc"):
+        planned(bare(mounts=[entry]))
+
+
+@pytest.mark.parametrize("destination", ["/proc", "//proc/", "/a/../proc"])
+def test_only_a_procfs_or_a_tree_that_may_be_one_comes_to_proc(destination: str) -> None:
+    entry = {"destination": destination, "type": "tmpfs", "source": "tmpfs"}
+    with pytest.raises(InvalidParameter, match="not of type proc"):
+        planned(bare(mounts=[entry]))
+    bound = {**entry, "type": "", "options": ["rbind"], "source": "/proc"}
+    assert plan.Bind(3, "/proc") in planned(bare(mounts=[bound])).building
+
+
+@pytest.mark.parametrize("name", sorted(plan.OVER_PROC))
+def test_files_of_numbers_may_be_covered(name: str) -> None:
+    entry = {"destination": name, "type": "bind", "source": "/tmp/x"}
+    assert plan.Bind(3, name) in planned(bare(mounts=[entry])).building
+
+
+@pytest.mark.parametrize("destination", ["/process", "/procfs/x", "/host/proc/sys"])
+def test_other_places_are_free(destination: str) -> None:
+    entry = {"destination": destination, "type": "bind", "source": "/tmp"}
+    assert plan.Bind(3, destination) in planned(bare(mounts=[entry])).building

@@ -111,3 +111,18 @@ def test_times_with_fractions() -> None:
     assert header.pax_time(b"-1.5", b"") == -1_500_000_000
     with pytest.raises(InvalidParameter):
         header.pax_time(b"now", b"")
+
+
+@pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+@pytest.mark.parametrize("length", [*range(95, 105), 155, 200, 256, 300])
+def test_a_long_name_that_is_cut_at_a_slash_is_still_a_file(form: int, length: int) -> None:
+    """What the header itself holds of it then looks like a directory."""
+    name = ("d/" * length)[:length].rstrip("/")
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=form) as archive:
+        member = tarfile.TarInfo(name)
+        member.size = 4
+        archive.addfile(member, io.BytesIO(b"text"))
+        archive.addfile(tarfile.TarInfo("next"))
+    found = [(entry.name.decode(), entry.kind, content) for entry, content in read(out.getvalue())]
+    assert found == [(name, header.REGULAR, b"text"), ("next", header.REGULAR, b"")]

@@ -35,14 +35,8 @@ async def stat(call: Call) -> web.StreamResponse:
 async def get(call: Call) -> web.StreamResponse:
     """A path in a container as an archive."""
     found, archive = await call.engine.containers.archive_get(call.name, _path(call))
-    stream = await Stream.open(
-        call,
-        "application/x-tar",
-        headers={_STAT_HEADER: base64.b64encode(encode(found)).decode()},
-    )
-    async for chunk in archive:
-        await stream.write(chunk)
-    return await stream.close()
+    headers = {_STAT_HEADER: base64.b64encode(encode(found)).decode()}
+    return await Stream.send(call, "application/x-tar", archive, headers)
 
 
 async def put(call: Call) -> web.StreamResponse:
@@ -60,10 +54,7 @@ async def put(call: Call) -> web.StreamResponse:
 async def export(call: Call) -> web.StreamResponse:
     """The container's whole root file system as an archive."""
     archive = await call.engine.containers.export(call.name)
-    stream = await Stream.open(call, "application/octet-stream")
-    async for chunk in archive:
-        await stream.write(chunk)
-    return await stream.close()
+    return await Stream.send(call, "application/octet-stream", archive)
 
 
 async def commit(call: Call) -> web.StreamResponse:

@@ -17,12 +17,11 @@ from wherry.api.router import Route
 from wherry.api.routes import buildkit
 from wherry.builder.agents import agents_at
 from wherry.builder.backend import CommandFailed, Resources
-from wherry.builder.errors import SyntaxProblem
 from wherry.builder.imagecache import CacheTarget, parse_target
-from wherry.builder.platforms import parse_platform
 from wherry.builder.request import BuildRequest, credentials_in, secrets_in
 from wherry.errors import InvalidParameter
 from wherry.images import reference
+from wherry.images.platforms import parse_platform
 
 _BUILDKIT = "2"
 _EPOCH = "SOURCE_DATE_EPOCH"
@@ -64,6 +63,8 @@ def build_request(call: Call) -> BuildRequest:
     isolation = call.text("isolation")
     if isolation not in ("", "default"):
         raise InvalidParameter(f'Unsupported isolation: "{isolation}"')
+    network = call.text("networkmode") or "default"
+    granted = call.text("allow").split(",")
     arguments = _arguments(call)
     cache = [_cache_source(entry) for entry in _list(call, "cachefrom")]
     return BuildRequest(
@@ -72,13 +73,13 @@ def build_request(call: Call) -> BuildRequest:
         arguments=arguments,
         labels=_texts_by_name(call, "labels"),
         target=call.text("target"),
-        platform=_platform(call.text("platform")),
+        platform=parse_platform(platform) if (platform := call.text("platform")) else None,
         no_cache=call.flag("nocache"),
         no_cache_stages=tuple(filter(None, call.text("nocachefilter").split(","))),
         pull=call.flag("pull"),
         quiet=call.flag("q"),
         squash=call.flag("squash"),
-        network=call.text("networkmode") or "default",
+        network=network,
         cache_from=tuple(name for name, _ in cache),
         cache_pulled=tuple(name for name, pulled in cache if pulled),
         cache_to=_cache_targets(call),
@@ -90,7 +91,8 @@ def build_request(call: Call) -> BuildRequest:
         epoch=_epoch(arguments),
         explain=call.flag("explain"),
         check=call.flag("check"),
-        allow_insecure="security.insecure" in call.text("allow").split(","),
+        allow_insecure="security.insecure" in granted,
+        allow_host_network="network.host" in granted or network == "host",
     )
 
 
@@ -123,13 +125,6 @@ def _options(text: str) -> dict[str, str]:
     if not all(equals for _, equals, _ in pairs):
         raise InvalidParameter(f"invalid value {text!r}: it is not key=value,key=value")
     return {key.strip().lower(): value for key, _, value in pairs}
-
-
-def _platform(text: str) -> Any:
-    try:
-        return parse_platform(text) if text else None
-    except SyntaxProblem as problem:
-        raise InvalidParameter(str(problem)) from None
 
 
 def _arguments(call: Call) -> dict[str, str]:

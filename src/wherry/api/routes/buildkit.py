@@ -13,6 +13,8 @@ from wherry.api.hijack import Hijack
 from wherry.api.progress import Emit, stream_progress
 from wherry.api.replies import nothing
 from wherry.api.router import Route
+from wherry.engine.config.build import BuildOutput
+from wherry.engine.config.codec import decode
 from wherry.errors import InvalidParameter
 from wherry.images import reference
 
@@ -20,6 +22,13 @@ _GRPC = "application/grpc"
 _H2C = "h2c"
 _METHODS = "X-Docker-Expose-Session-Grpc-Method"
 _UPLOAD = "upload-request"
+_RENAMED = {
+    "target": "target",
+    "dockerfile": "filename",
+    "platform": "platform",
+    "cgroupparent": "cgroup-parent",
+}
+"""Parameters of the query, and the attributes that say the same."""
 
 
 async def grpc(call: Call) -> web.StreamResponse:
@@ -79,15 +88,9 @@ async def cancel(call: Call) -> web.StreamResponse:
 
 def frontend_attributes(call: Call) -> dict[str, str]:
     """The query of ``POST /build`` as attributes of the Dockerfile front end."""
-    attributes: dict[str, str] = {}
-    for name, attribute in (
-        ("target", "target"),
-        ("dockerfile", "filename"),
-        ("platform", "platform"),
-        ("cgroupparent", "cgroup-parent"),
-    ):
-        if value := call.text(name):
-            attributes[attribute] = value
+    attributes = {
+        attribute: value for name, attribute in _RENAMED.items() if (value := call.text(name))
+    }
     remote = call.text("remote")
     if remote not in ("", "client-session", _UPLOAD):
         attributes["context"] = remote
@@ -101,24 +104,36 @@ def frontend_attributes(call: Call) -> dict[str, str]:
         attributes["image-resolve-mode"] = "pull"
     if size := call.number("shmsize"):
         attributes["shm-size"] = str(size)
+    lists = {
+        "add-hosts": _hosts(call),
+        "ulimit": _limits(call),
+        "cache-from": [str(name) for name in _array(call, "cachefrom")],
+    }
+    attributes |= {name: ",".join(values) for name, values in lists.items() if values}
+    return attributes | _network(call)
+
+
+def _network(call: Call) -> dict[str, str]:
     mode = call.text("networkmode")
     if mode in ("host", "none"):
-        attributes["force-network-mode"] = mode
-    elif mode not in ("", "default"):
+        return {"force-network-mode": mode}
+    if mode not in ("", "default"):
         raise InvalidParameter(f'network mode "{mode}" not supported by buildkit')
-    hosts = [word for text in call.texts("extrahosts") for word in text.split(",") if word]
-    if hosts:
-        attributes["add-hosts"] = ",".join("=".join(host.split(":", 1)) for host in hosts)
-    limits = [
+    return {}
+
+
+def _hosts(call: Call) -> list[str]:
+    """``NAME=ADDRESS`` of each ``NAME:ADDRESS``; several may stand in one value."""
+    words = (word for text in call.texts("extrahosts") for word in text.split(",") if word)
+    return ["=".join(word.split(":", 1)) for word in words]
+
+
+def _limits(call: Call) -> list[str]:
+    return [
         f"{limit.get('Name')}={limit.get('Soft')}:{limit.get('Hard')}"
         for limit in _array(call, "ulimits")
         if isinstance(limit, dict)
     ]
-    if limits:
-        attributes["ulimit"] = ",".join(limits)
-    if cache_from := _array(call, "cachefrom"):
-        attributes["cache-from"] = ",".join(map(str, cache_from))
-    return attributes
 
 
 def exporter(call: Call) -> tuple[str, dict[str, str]]:
@@ -127,9 +142,9 @@ def exporter(call: Call) -> tuple[str, dict[str, str]]:
     if len(outputs) > 1:
         raise InvalidParameter("multiple outputs not supported")
     kind, attributes = "moby", {}
-    if outputs and isinstance(outputs[0], dict):
-        kind = str(outputs[0].get("Type") or "")
-        attributes = {str(k): str(v) for k, v in (outputs[0].get("Attrs") or {}).items()}
+    if outputs:
+        output = decode(BuildOutput, outputs[0])
+        kind, attributes = output.type, dict(output.attrs or {})
     if kind == "cacheonly":
         return "", {}
     names = dict.fromkeys(tag for tag in call.texts("t") if tag)
@@ -139,12 +154,12 @@ def exporter(call: Call) -> tuple[str, dict[str, str]]:
 
 
 def _check_upgrade(call: Call) -> None:
-    """Raises InvalidParameter unless the client is about to speak HTTP/2 in plain text.
-
-    The name that is asked for has been replaced on the way; see `api.protocol`.
-    """
-    if call.request.headers.get("Upgrade") is None:
+    """Raises InvalidParameter unless the client is about to speak HTTP/2 in plain text."""
+    protocol = call.request.headers.get("Upgrade")
+    if not protocol:
         raise InvalidParameter("no upgrade proto in request")
+    if protocol.lower() != _H2C:
+        raise InvalidParameter(f"protocol {protocol} not supported")
 
 
 def _object(call: Call, name: str) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from wherry.api import adapt
 from wherry.api.call import Call
-from wherry.api.replies import Stream, encode, nothing, reply
+from wherry.api.replies import Stream, encode, nothing, reply, reply_long
 from wherry.api.router import Route
 from wherry.errors import Conflict, InvalidParameter, NotFound, WherryError, prefixed
 
@@ -19,7 +19,7 @@ async def list_all(call: Call) -> web.StreamResponse:
         size=call.flag("size"),
         filters=call.filters,
     )
-    return reply([adapt.container_row(row, call.version) for row in rows])
+    return await reply_long([adapt.container_row(row, call.version) for row in rows])
 
 
 async def create(call: Call) -> web.StreamResponse:

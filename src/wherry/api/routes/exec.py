@@ -9,6 +9,8 @@ from wherry.api.hijack import MULTIPLEXED, RAW, Hijack
 from wherry.api.replies import nothing, reply
 from wherry.api.router import Route
 from wherry.api.routes.containers import size_of
+from wherry.engine.config.codec import decode
+from wherry.engine.config.exec import ExecStart
 from wherry.errors import WherryError
 
 
@@ -20,15 +22,14 @@ async def create(call: Call) -> web.StreamResponse:
 
 async def start(call: Call) -> web.StreamResponse:
     """Start the process, attached to the client's connection or detached."""
-    body = await call.json()
+    wanted = decode(ExecStart, await call.json())
     exec_id, execs = call.name, call.engine.execs
-    tty = bool(body.get("Tty"))
-    console_size = body.get("ConsoleSize")
-    if body.get("Detach"):
-        await execs.start(exec_id, detach=True, tty=tty, console_size=console_size)
+    console_size = wanted.console_size
+    if wanted.detach:
+        await execs.start(exec_id, detach=True, tty=wanted.tty, console_size=console_size)
         return nothing(200)
     with Hijack(call) as hijack:
-        tty = await execs.attachable(exec_id, tty)
+        tty = await execs.attachable(exec_id, wanted.tty)
         framed = not tty
         sock, initial = await hijack.take(
             MULTIPLEXED if framed and call.version >= (1, 42) else RAW

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 from aiohttp import web
 
 from wherry.api import adapt
 from wherry.api.call import Call
 from wherry.api.progress import Emit, stream_progress
-from wherry.api.replies import Stream, nothing, reply
+from wherry.api.replies import Stream, nothing, reply, reply_long
 from wherry.api.router import Route
 from wherry.errors import InvalidParameter
 
@@ -26,7 +24,7 @@ async def list_all(call: Call) -> web.StreamResponse:
         shared_size=call.flag("shared-size"),
         manifests=call.flag("manifests"),
     )
-    return reply([adapt.image_row(row, call.version) for row in rows])
+    return await reply_long([adapt.image_row(row, call.version) for row in rows])
 
 
 async def inspect(call: Call) -> web.StreamResponse:
@@ -132,13 +130,8 @@ async def save_many(call: Call) -> web.StreamResponse:
 
 
 async def _save(call: Call, names: list[str]) -> web.StreamResponse:
-    archive: AsyncIterator[bytes] = await call.engine.images.save(
-        names, platform=call.optional("platform")
-    )
-    stream = await Stream.open(call, "application/x-tar")
-    async for chunk in archive:
-        await stream.write(chunk)
-    return await stream.close()
+    archive = await call.engine.images.save(names, platform=call.optional("platform"))
+    return await Stream.send(call, "application/x-tar", archive)
 
 
 async def load(call: Call) -> web.StreamResponse:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from aiohttp import web
 
 from wherry.api.call import Call
-from wherry.api.replies import nothing, reply
+from wherry.api.replies import nothing, reply, reply_long
 from wherry.api.router import Route
+from wherry.engine.config.codec import decode
+from wherry.engine.config.network import NetworkConnect, NetworkDisconnect
 
 
 async def list_all(call: Call) -> web.StreamResponse:
     """``docker network ls``."""
-    return reply(await call.engine.networks.list(call.filters))
+    return await reply_long(await call.engine.networks.list(call.filters))
 
 
 async def inspect(call: Call) -> web.StreamResponse:
@@ -36,19 +38,15 @@ async def remove(call: Call) -> web.StreamResponse:
 
 async def connect(call: Call) -> web.StreamResponse:
     """Put a container on a network."""
-    body = await call.json(required=True)
-    await call.engine.networks.connect(
-        call.name, body.get("Container") or "", body.get("EndpointConfig") or {}
-    )
+    wanted = decode(NetworkConnect, await call.json(required=True))
+    await call.engine.networks.connect(call.name, wanted.container, wanted.endpoint)
     return nothing(200)
 
 
 async def disconnect(call: Call) -> web.StreamResponse:
     """Take a container off a network."""
-    body = await call.json(required=True)
-    await call.engine.networks.disconnect(
-        call.name, body.get("Container") or "", force=bool(body.get("Force"))
-    )
+    wanted = decode(NetworkDisconnect, await call.json(required=True))
+    await call.engine.networks.disconnect(call.name, wanted.container, force=wanted.force)
     return nothing(200)
 
 

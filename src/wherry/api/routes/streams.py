@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from aiohttp import web
 
 from wherry.api.call import Call
@@ -11,8 +13,8 @@ from wherry.api.router import Route
 from wherry.api.websocket import attach_websocket
 from wherry.engine import logs
 from wherry.engine.attach import AttachOptions
-from wherry.engine.timestamps import parse_unix
 from wherry.errors import InvalidParameter, WherryError
+from wherry.timestamps import parse_unix
 
 
 def attach_options(call: Call) -> AttachOptions:
@@ -65,18 +67,19 @@ async def read_logs(call: Call) -> web.StreamResponse:
     tty, batches = await call.engine.containers.logs(call.name, options)
     framed = not tty
     kind = MULTIPLEXED if framed and call.version >= (1, 42) else RAW
-    stream = await Stream.open(call, kind)
-    try:
-        async for batch in batches:
-            pieces = [(record.stream, logs.render(record, options)) for record in batch]
-            if framed:
-                await stream.write(b"".join(logs.frame(name, piece) for name, piece in pieces))
-            else:
-                await stream.write(b"".join(piece for _, piece in pieces))
-    except WherryError as error:  # too late for a status code
-        text = f"Error grabbing logs: {error}\n".encode()
-        await stream.write(logs.frame("stderr", text) if framed else text)
-    return await stream.close()
+    async with contextlib.aclosing(batches):
+        stream = await Stream.open(call, kind)
+        try:
+            async for batch in batches:
+                pieces = [(record.stream, logs.render(record, options)) for record in batch]
+                if framed:
+                    await stream.write(b"".join(logs.frame(name, piece) for name, piece in pieces))
+                else:
+                    await stream.write(b"".join(piece for _, piece in pieces))
+        except WherryError as error:  # too late for a status code
+            text = f"Error grabbing logs: {error}\n".encode()
+            await stream.write(logs.frame("stderr", text) if framed else text)
+        return await stream.close()
 
 
 async def stats(call: Call) -> web.StreamResponse:
@@ -84,16 +87,17 @@ async def stats(call: Call) -> web.StreamResponse:
     one_shot = call.flag("one-shot")
     if not call.flag("stream", True):
         samples = call.engine.containers.stats(call.name, one_shot=one_shot)
-        async for view in samples:
-            return reply(view)
+        async with contextlib.aclosing(samples):
+            async for view in samples:
+                return reply(view)
         raise WherryError(f"read stats of {call.name}: there was no sample")
     if one_shot:
         raise InvalidParameter("cannot have stream=true and one-shot=true")
-    samples = call.engine.containers.stats(call.name, stream=True)
     stream: Stream | None = None
-    async for view in samples:
-        stream = stream or await Stream.open(call, "application/json")
-        await stream.write_json(view)
+    async with contextlib.aclosing(call.engine.containers.stats(call.name, stream=True)) as samples:
+        async for view in samples:
+            stream = stream or await Stream.open(call, "application/json")
+            await stream.write_json(view)
     stream = stream or await Stream.open(call, "application/json")
     return await stream.close()
 

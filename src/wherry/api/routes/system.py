@@ -6,11 +6,11 @@ from aiohttp import web
 
 from wherry.api import adapt
 from wherry.api.call import Call
-from wherry.api.replies import Stream, reply
+from wherry.api.replies import Stream, reply, reply_long
 from wherry.api.router import Route
 from wherry.engine.events import FILTERS
-from wherry.engine.timestamps import parse_unix
 from wherry.errors import InvalidParameter
+from wherry.timestamps import parse_unix
 
 _PING_HEADERS = {
     "Builder-Version": "2",
@@ -68,7 +68,8 @@ async def disk_usage(call: Call) -> web.StreamResponse:
     known = {"container", "image", "volume", "build-cache"}
     for kind in kinds - known:
         raise InvalidParameter(f"unknown object type: {kind}")
-    return reply(adapt.disk_usage(await call.engine.system.df(kinds or known), call.version))
+    view = await call.engine.system.df(kinds or known)
+    return await reply_long(adapt.disk_usage(view, call.version))
 
 
 ROUTES = (

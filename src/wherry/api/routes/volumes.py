@@ -5,14 +5,14 @@ from __future__ import annotations
 from aiohttp import web
 
 from wherry.api.call import Call
-from wherry.api.replies import nothing, reply
+from wherry.api.replies import nothing, reply, reply_long
 from wherry.api.router import Route
 from wherry.errors import Unavailable
 
 
 async def list_all(call: Call) -> web.StreamResponse:
     """``docker volume ls``."""
-    return reply(await call.engine.volumes.list(call.filters))
+    return await reply_long(await call.engine.volumes.list(call.filters))
 
 
 async def inspect(call: Call) -> web.StreamResponse:

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from wherry.builder.backend import Resources
-from wherry.builder.errors import SyntaxProblem
 from wherry.builder.imagecache import CacheTarget, parse_target
-from wherry.builder.platforms import Platform, parse_platform
 from wherry.builder.request import BuildRequest
 from wherry.errors import InvalidParameter, NotImplementedHere
+from wherry.images.platforms import parse_platform
 
 FRONTENDS = ("dockerfile.v0", "gateway.v0")
 CacheEntry = tuple[str, Mapping[str, str]]
@@ -58,7 +57,7 @@ def read_attributes(attributes: Mapping[str, str], entitlements: frozenset[str])
         arguments=arguments,
         labels=_prefixed(attributes, "label:"),
         target=attributes.get("target", ""),
-        platform=_platform(attributes.get("platform", "")),
+        platform=parse_platform(platform) if (platform := attributes.get("platform")) else None,
         no_cache=no_cache == "",
         no_cache_stages=tuple(filter(None, (no_cache or "").split(","))),
         pull=attributes.get("image-resolve-mode") == "pull",
@@ -156,13 +155,6 @@ def _prefixed(attributes: Mapping[str, str], prefix: str) -> dict[str, str]:
         for name, value in attributes.items()
         if name.startswith(prefix)
     }
-
-
-def _platform(text: str) -> Platform | None:
-    try:
-        return parse_platform(text) if text else None
-    except SyntaxProblem as problem:
-        raise InvalidParameter(str(problem)) from None
 
 
 def _resources(attributes: Mapping[str, str]) -> Resources:

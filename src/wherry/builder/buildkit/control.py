@@ -34,9 +34,9 @@ from wherry.builder.buildkit.wire.control_grpc import ControlBase
 from wherry.builder.buildkit.wire.ops_pb2 import Platform
 from wherry.builder.buildkit.wire.worker_pb2 import BuildkitVersion, WorkerRecord
 from wherry.builder.imagecache import CacheTarget
-from wherry.builder.platforms import host_platform
 from wherry.builder.solver import Solved
 from wherry.errors import InvalidParameter, NotImplementedHere, WherryError
+from wherry.images.platforms import this_platform
 
 log = logging.getLogger(__name__)
 
@@ -191,7 +191,7 @@ class Control(ControlBase):
 
     def worker(self) -> WorkerRecord:
         """This engine as a worker; clients read its labels to learn what it can do."""
-        host = host_platform()
+        host = this_platform()
         labels = {
             "org.mobyproject.buildkit.worker.executor": "wherry",
             "org.mobyproject.buildkit.worker.snapshotter": "wherry",

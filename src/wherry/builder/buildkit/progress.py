@@ -174,7 +174,7 @@ class VertexProgress:
     def __enter__(self) -> VertexProgress:
         return self
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
         self.complete(error=message_of(error) if error is not None else "")
 
 

@@ -33,7 +33,7 @@ from wherry.builder.dockerfile import Dockerfile, parse
 from wherry.builder.errors import DockerfileError
 from wherry.builder.fetch import RemoteFile
 from wherry.builder.keptcontexts import Spool
-from wherry.builder.lint import lint
+from wherry.builder.lint import lint, violation
 from wherry.builder.solver import Solved
 from wherry.builder.trees import Tree
 from wherry.errors import InvalidParameter, NotImplementedHere, WherryError
@@ -143,9 +143,10 @@ class Solve:
         return subrequests.lint_result(definition.name, definition.content, findings)
 
     def _warn(self, dockerfile: Dockerfile, frontend: Frontend, definition: Definition) -> None:
-        """Run the lint rules."""
+        """Run the lint rules; raises InvalidParameter when their findings fail the build."""
         info = SourceInfo(filename=definition.name, data=definition.content)
-        for finding in lint(dockerfile, frontend.request.arguments):
+        findings = lint(dockerfile, frontend.request.arguments)
+        for finding in findings:
             here = Position(line=finding.line)
             self.feed.warn(
                 VertexWarning(
@@ -158,6 +159,8 @@ class Solve:
                     ranges=[Range(start=here, end=here)],
                 )
             )
+        if reason := violation(dockerfile, findings):
+            raise InvalidParameter(reason)
 
     # Where files come from ---------------------------------------------------------------
 

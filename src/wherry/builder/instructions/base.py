@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from wherry.builder.errors import SyntaxProblem
 from wherry.builder.flags import Flags, Kind, parse_flags
@@ -70,8 +70,16 @@ def at_least_one(name: str, values: object) -> None:
         raise SyntaxProblem(f"{name} requires at least one argument")
 
 
-def exactly_one(name: str, value: str) -> str:
-    """``value``, which must not be empty. Raises SyntaxProblem."""
-    if not value:
-        raise SyntaxProblem(f"{name} requires exactly one argument")
-    return value
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Single(Instruction):
+    """An instruction with one argument, which is kept as written."""
+
+    value: str
+
+    @classmethod
+    def parse(cls, line: LogicalLine, origin: Origin) -> Self:
+        """INSTRUCTION TEXT. Raises SyntaxProblem."""
+        flags_of(line)
+        if not line.arguments:
+            raise SyntaxProblem(f"{cls.NAME} requires exactly one argument")
+        return cls(origin=origin, value=line.arguments)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from wherry.builder.errors import SyntaxProblem
-from wherry.builder.flags import Kind
+from wherry.builder.flags import Flags, Kind
 from wherry.builder.heredoc import Heredoc, parse_marker
 from wherry.builder.instructions.base import Instruction, Origin, flags_of
 from wherry.builder.lexer import LogicalLine
@@ -27,6 +27,7 @@ T = TypeVar("T", bound="Transfer")
 class Transfer(Instruction):
     """What COPY and ADD have in common; nothing is expanded until ``expanded``."""
 
+    FLAGS: ClassVar[Mapping[str, Kind]] = _COMMON_FLAGS
     sources: tuple[str, ...]
     destination: str
     documents: tuple[Heredoc, ...] = ()
@@ -35,32 +36,46 @@ class Transfer(Instruction):
     link: bool = False
     exclude: tuple[str, ...] = ()
 
+    @classmethod
+    def parse(cls, line: LogicalLine, origin: Origin) -> Self:
+        """INSTRUCTION [flags] SOURCE… DESTINATION, or the same as JSON. Raises SyntaxProblem."""
+        sources, destination, documents = _paths(line, cls.NAME)
+        flags = flags_of(line, cls.FLAGS)
+        return cls(
+            origin=origin,
+            sources=sources,
+            destination=destination,
+            documents=documents,
+            chown=flags.text("chown"),
+            chmod=flags.text("chmod"),
+            link=flags.true("link"),
+            exclude=flags.all("exclude"),
+            **cls.own(flags),
+        )
+
+    @classmethod
+    def own(cls, flags: Flags) -> dict[str, Any]:
+        """The fields that only this instruction has."""
+        return {}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copy(Transfer):
     """COPY from the context, or from a stage or image (``source_name``, which is as written)."""
 
     NAME: ClassVar[str] = "COPY"
+    FLAGS: ClassVar[Mapping[str, Kind]] = {
+        **_COMMON_FLAGS,
+        "from": Kind.STRING,
+        "parents": Kind.BOOL,
+    }
     source_name: str = ""
     parents: bool = False
 
     @classmethod
-    def parse(cls, line: LogicalLine, origin: Origin) -> Copy:
-        """COPY [flags] SOURCE… DESTINATION, or the same as JSON. Raises SyntaxProblem."""
-        sources, destination, documents = _paths(line, cls.NAME)
-        flags = flags_of(line, {**_COMMON_FLAGS, "from": Kind.STRING, "parents": Kind.BOOL})
-        return cls(
-            origin=origin,
-            sources=sources,
-            destination=destination,
-            documents=documents,
-            source_name=flags.text("from"),
-            parents=flags.true("parents"),
-            chown=flags.text("chown"),
-            chmod=flags.text("chmod"),
-            link=flags.true("link"),
-            exclude=flags.all("exclude"),
-        )
+    def own(cls, flags: Flags) -> dict[str, Any]:
+        """See `Transfer.own`."""
+        return {"source_name": flags.text("from"), "parents": flags.true("parents")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,29 +83,24 @@ class Add(Transfer):
     """ADD from the context, a URL or a git repository; unpacks local archives."""
 
     NAME: ClassVar[str] = "ADD"
+    FLAGS: ClassVar[Mapping[str, Kind]] = {
+        **_COMMON_FLAGS,
+        "checksum": Kind.STRING,
+        "keep-git-dir": Kind.BOOL,
+        "unpack": Kind.BOOL,
+    }
     checksum: str = ""
     keep_git_dir: bool = False
     unpack: bool | None = None
 
     @classmethod
-    def parse(cls, line: LogicalLine, origin: Origin) -> Add:
-        """ADD [flags] SOURCE… DESTINATION, or the same as JSON. Raises SyntaxProblem."""
-        sources, destination, documents = _paths(line, cls.NAME)
-        own = {"checksum": Kind.STRING, "keep-git-dir": Kind.BOOL, "unpack": Kind.BOOL}
-        flags = flags_of(line, {**_COMMON_FLAGS, **own})
-        return cls(
-            origin=origin,
-            sources=sources,
-            destination=destination,
-            documents=documents,
-            checksum=flags.text("checksum"),
-            keep_git_dir=flags.true("keep-git-dir"),
-            unpack=flags.true("unpack") if flags.text("unpack") else None,
-            chown=flags.text("chown"),
-            chmod=flags.text("chmod"),
-            link=flags.true("link"),
-            exclude=flags.all("exclude"),
-        )
+    def own(cls, flags: Flags) -> dict[str, Any]:
+        """See `Transfer.own`."""
+        return {
+            "checksum": flags.text("checksum"),
+            "keep_git_dir": flags.true("keep-git-dir"),
+            "unpack": flags.true("unpack") if flags.text("unpack") else None,
+        }
 
 
 def expanded(instruction: T, expand: Callable[[str], str]) -> T:

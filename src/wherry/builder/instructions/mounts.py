@@ -11,14 +11,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from wherry.builder.errors import SyntaxProblem, quoted, suggestion
+from wherry.builder.errors import SyntaxProblem, suggestion
+from wherry.golang import quote
 
 TYPES = ("bind", "cache", "tmpfs", "secret", "ssh")
 SHARING = ("shared", "private", "locked")
-_KEYS = (
-    "type", "from", "source", "src", "target", "dst", "destination", "readonly", "ro",
-    "readwrite", "rw", "id", "sharing", "required", "mode", "uid", "gid", "size", "env",
-)  # fmt: skip
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(?:i?b)?", re.IGNORECASE)
 _BOOLEANS = {
     **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
@@ -87,41 +84,20 @@ def _fields(text: str) -> list[str]:
 
 
 def _set(values: dict[str, Any], key: str, value: str | None, field: str) -> None:
-    kind = values["type"]
+    """Put one ``KEY=VALUE`` (None: the key alone) into the fields of `Mount`."""
+    known = _READERS.get(key)
     if value is None:
-        if key not in ("readonly", "ro", "readwrite", "rw", "required", "env"):
+        if key not in _BARE:
             raise SyntaxProblem(f"invalid field '{field}' must be a key=value pair")
-        value = "" if key == "env" else "true"
-    match key:
-        case "type":
-            values["type"] = _one_of(value, TYPES, "unsupported mount type")
-        case "from":
-            values["origin"] = value
-        case "source" | "src":
-            values["source"] = value
-        case "target" | "dst" | "destination":
-            values["target"] = value
-        case "readonly" | "ro":
-            values["readonly"] = _boolean(key, value)
-        case "readwrite" | "rw":
-            values["readonly"] = not _boolean(key, value)
-        case "required" if kind in ("secret", "ssh"):
-            values["required"] = _boolean(key, value)
-        case "env" if kind == "secret":
-            values["env"] = value
-        case "size" if kind == "tmpfs":
-            values["size"] = _bytes(value)
-        case "required" | "size" | "env":
-            raise SyntaxProblem(f"unexpected key '{key}' for mount type '{kind}'")
-        case "id":
-            values["id"] = value
-        case "sharing":
-            values["sharing"] = _one_of(value, SHARING, "unsupported sharing value")
-        case "mode" | "uid" | "gid":
-            values[key] = _number(key, value, 8 if key == "mode" else 10)
-        case _:
-            near = suggestion(key, _KEYS)
-            raise SyntaxProblem(f"unexpected key '{key}' in '{field}'{near}")
+        value = _BARE[key]
+    if known is None:
+        near = suggestion(key, _READERS)
+        raise SyntaxProblem(f"unexpected key '{key}' in '{field}'{near}")
+    kind = values["type"]
+    if kind not in _ONLY_FOR.get(key, TYPES):
+        raise SyntaxProblem(f"unexpected key '{key}' for mount type '{kind}'")
+    name, read = known
+    values[name] = read(key, value)
 
 
 def _validate(values: dict[str, Any]) -> None:
@@ -129,7 +105,7 @@ def _validate(values: dict[str, Any]) -> None:
     if kind in ("bind", "tmpfs"):
         for key in ("mode", "uid", "gid"):
             if key in values:
-                raise SyntaxProblem(f"{key} not allowed for {quoted(kind)} type mounts")
+                raise SyntaxProblem(f"{key} not allowed for {quote(kind)} type mounts")
     if kind == "secret":
         if values.get("origin"):
             raise SyntaxProblem("secret mount should not have a from")
@@ -148,7 +124,7 @@ def _validate(values: dict[str, Any]) -> None:
 def _one_of(value: str, known: Iterable[str], problem: str) -> str:
     lower = value.lower()
     if lower not in known:
-        raise SyntaxProblem(f"{problem} {quoted(value)}{suggestion(value, known)}")
+        raise SyntaxProblem(f"{problem} {quote(value)}{suggestion(value, known)}")
     return lower
 
 
@@ -170,8 +146,47 @@ def _number(key: str, value: str, base: int) -> int:
     return number
 
 
-def _bytes(value: str) -> int:
+def _bytes(_: str, value: str) -> int:
     found = _SIZE.fullmatch(value)
     if not found:
         raise SyntaxProblem(f"invalid value for size: {value}")
     return int(float(found[1]) * 1024 ** " kmgtp".index(found[2].lower() or " "))
+
+
+def _text(_: str, value: str) -> str:
+    return value
+
+
+_Reader = Callable[[str, str], Any]
+_READERS: dict[str, tuple[str, _Reader]] = {
+    "type": ("type", lambda _, value: _one_of(value, TYPES, "unsupported mount type")),
+    "from": ("origin", _text),
+    "source": ("source", _text),
+    "src": ("source", _text),
+    "target": ("target", _text),
+    "dst": ("target", _text),
+    "destination": ("target", _text),
+    "readonly": ("readonly", _boolean),
+    "ro": ("readonly", _boolean),
+    "readwrite": ("readonly", lambda key, value: not _boolean(key, value)),
+    "rw": ("readonly", lambda key, value: not _boolean(key, value)),
+    "id": ("id", _text),
+    "sharing": (
+        "sharing",
+        lambda _, value: _one_of(value, SHARING, "unsupported sharing value"),
+    ),
+    "required": ("required", _boolean),
+    "mode": ("mode", lambda key, value: _number(key, value, 8)),
+    "uid": ("uid", lambda key, value: _number(key, value, 10)),
+    "gid": ("gid", lambda key, value: _number(key, value, 10)),
+    "size": ("size", _bytes),
+    "env": ("env", _text),
+}
+"""The field of `Mount` that a key sets, and how its value is read."""
+_ONLY_FOR = {"required": ("secret", "ssh"), "env": ("secret",), "size": ("tmpfs",)}
+"""Keys that only some types of mounts have."""
+_BARE = {
+    **dict.fromkeys(("readonly", "ro", "readwrite", "rw", "required"), "true"),
+    "env": "",
+}
+"""What keys mean that stand without a value."""

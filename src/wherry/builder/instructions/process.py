@@ -4,51 +4,51 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from wherry.builder.durations import parse_duration
-from wherry.builder.errors import SyntaxProblem, quoted
+from wherry import golang
+from wherry.builder.errors import SyntaxProblem
 from wherry.builder.flags import Flags, Kind
 from wherry.builder.instructions.base import (
     Command,
     Instruction,
     Origin,
+    Single,
     at_least_one,
     command_of,
-    exactly_one,
     flags_of,
 )
 from wherry.builder.lexer import LogicalLine
+from wherry.golang import quote
 
 _MINIMUM_NANOSECONDS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cmd(Instruction):
+class Commanding(Instruction):
+    """What CMD and ENTRYPOINT have in common."""
+
+    command: Command
+
+    @classmethod
+    def parse(cls, line: LogicalLine, origin: Origin) -> Self:
+        """INSTRUCTION LINE | ["program", …]. Raises SyntaxProblem."""
+        flags_of(line)
+        return cls(origin=origin, command=command_of(line))
+
+
+class Cmd(Commanding):
     """CMD: the default command, or default arguments of the entry point."""
 
+    __slots__ = ()
     NAME: ClassVar[str] = "CMD"
-    command: Command
-
-    @classmethod
-    def parse(cls, line: LogicalLine, origin: Origin) -> Cmd:
-        """CMD LINE | ["program", …]. Raises SyntaxProblem."""
-        flags_of(line)
-        return cls(origin=origin, command=command_of(line))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entrypoint(Instruction):
+class Entrypoint(Commanding):
     """ENTRYPOINT; an empty list takes an inherited one away."""
 
+    __slots__ = ()
     NAME: ClassVar[str] = "ENTRYPOINT"
-    command: Command
-
-    @classmethod
-    def parse(cls, line: LogicalLine, origin: Origin) -> Entrypoint:
-        """ENTRYPOINT LINE | ["program", …]. Raises SyntaxProblem."""
-        flags_of(line)
-        return cls(origin=origin, command=command_of(line))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,18 +70,11 @@ class Shell(Instruction):
         return cls(origin=origin, shell=tuple(values))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StopSignal(Instruction):
-    """STOPSIGNAL; the signal is as written."""
+class StopSignal(Single):
+    """STOPSIGNAL SIGNAL."""
 
+    __slots__ = ()
     NAME: ClassVar[str] = "STOPSIGNAL"
-    signal: str
-
-    @classmethod
-    def parse(cls, line: LogicalLine, origin: Origin) -> StopSignal:
-        """STOPSIGNAL SIGNAL. Raises SyntaxProblem."""
-        flags_of(line)
-        return cls(origin=origin, signal=exactly_one(cls.NAME, line.arguments))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +104,7 @@ class Healthcheck(Instruction):
         names = ("interval", "timeout", "start-period", "start-interval", "retries")
         flags = flags_of(line, dict.fromkeys(names, Kind.STRING))
         if kind != "CMD":
-            raise SyntaxProblem(f"Unknown type {quoted(kind)} in HEALTHCHECK (try CMD)")
+            raise SyntaxProblem(f"Unknown type {quote(kind)} in HEALTHCHECK (try CMD)")
         command = command_of(line, arguments)
         if not command.arguments:
             raise SyntaxProblem("Missing command after HEALTHCHECK CMD")
@@ -128,9 +121,12 @@ class Healthcheck(Instruction):
 
 def _time(flags: Flags, name: str) -> int:
     value = flags.text(name)
-    nanoseconds = parse_duration(value) if value else 0
+    try:
+        nanoseconds = golang.parse_duration(value) if value else 0
+    except ValueError as error:
+        raise SyntaxProblem(str(error)) from None
     if nanoseconds and nanoseconds < _MINIMUM_NANOSECONDS:
-        raise SyntaxProblem(f"Interval {quoted(name)} cannot be less than 1ms")
+        raise SyntaxProblem(f"Interval {quote(name)} cannot be less than 1ms")
     return nanoseconds
 
 
@@ -139,7 +135,7 @@ def _retries(value: str) -> int:
         return 0
     if not re.fullmatch(r"[+-]?[0-9]{1,10}", value) or abs(int(value)) >= 1 << 31:
         problem = "value out of range" if value.lstrip("+-").isdecimal() else "invalid syntax"
-        raise SyntaxProblem(f"strconv.ParseInt: parsing {quoted(value)}: {problem}")
+        raise SyntaxProblem(f"strconv.ParseInt: parsing {quote(value)}: {problem}")
     if int(value) < 0:
         raise SyntaxProblem(f"--retries cannot be negative ({value})")
     return int(value)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from wherry.builder.errors import SyntaxProblem, quoted
+from wherry.builder.errors import SyntaxProblem
 from wherry.builder.flags import Kind
 from wherry.builder.heredoc import Heredoc, parse_marker
 from wherry.builder.instructions.base import (
@@ -19,6 +19,7 @@ from wherry.builder.instructions.base import (
 )
 from wherry.builder.instructions.mounts import Mount, check_mount, parse_mount
 from wherry.builder.lexer import LogicalLine
+from wherry.golang import quote
 
 _FLAGS = {
     "mount": Kind.LIST,
@@ -97,5 +98,5 @@ def _choice(flag: str, value: str, known: tuple[str, ...]) -> str:
     if not value:
         return known[0]
     if value not in known:
-        raise SyntaxProblem(f"{flag} {quoted(value)} is not valid, use one of {', '.join(known)}")
+        raise SyntaxProblem(f"{flag} {quote(value)} is not valid, use one of {', '.join(known)}")
     return value

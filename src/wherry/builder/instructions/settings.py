@@ -10,8 +10,8 @@ from wherry.builder.errors import SyntaxProblem
 from wherry.builder.instructions.base import (
     Instruction,
     Origin,
+    Single,
     at_least_one,
-    exactly_one,
     flags_of,
 )
 from wherry.builder.lexer import LogicalLine
@@ -19,32 +19,18 @@ from wherry.builder.lexer import LogicalLine
 _ONBUILD = re.compile(r"^\s*ONBUILD\s*", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class User(Instruction):
-    """USER; as written."""
+class User(Single):
+    """USER NAME|UID[:GROUP|GID]."""
 
+    __slots__ = ()
     NAME: ClassVar[str] = "USER"
-    user: str
-
-    @classmethod
-    def parse(cls, line: LogicalLine, origin: Origin) -> User:
-        """USER NAME|UID[:GROUP|GID]. Raises SyntaxProblem."""
-        flags_of(line)
-        return cls(origin=origin, user=exactly_one(cls.NAME, line.arguments))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workdir(Instruction):
-    """WORKDIR; a relative path goes on from the one before."""
+class Workdir(Single):
+    """WORKDIR PATH; a relative path goes on from the one before."""
 
+    __slots__ = ()
     NAME: ClassVar[str] = "WORKDIR"
-    path: str
-
-    @classmethod
-    def parse(cls, line: LogicalLine, origin: Origin) -> Workdir:
-        """WORKDIR PATH. Raises SyntaxProblem."""
-        flags_of(line)
-        return cls(origin=origin, path=exactly_one(cls.NAME, line.arguments))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,18 +68,11 @@ class Volume(Instruction):
         return cls(origin=origin, paths=tuple(path.strip() for path in paths))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Maintainer(Instruction):
-    """MAINTAINER: the author of the image; deprecated in favour of a label."""
+class Maintainer(Single):
+    """MAINTAINER TEXT: the author of the image; deprecated in favour of a label."""
 
+    __slots__ = ()
     NAME: ClassVar[str] = "MAINTAINER"
-    maintainer: str
-
-    @classmethod
-    def parse(cls, line: LogicalLine, origin: Origin) -> Maintainer:
-        """MAINTAINER TEXT. Raises SyntaxProblem."""
-        flags_of(line)
-        return cls(origin=origin, maintainer=exactly_one(cls.NAME, line.arguments))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,10 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from wherry.builder.errors import SyntaxProblem, quoted
+from wherry.builder.errors import SyntaxProblem
 from wherry.builder.flags import Kind
 from wherry.builder.instructions.base import Instruction, Origin, flags_of
 from wherry.builder.lexer import LogicalLine
+from wherry.golang import quote
 
 _NAME = re.compile(r"[a-z][a-z0-9\-_.]*")
 
@@ -32,7 +33,7 @@ class From(Instruction):
             name = words[2].lower()
             if not _NAME.fullmatch(name):
                 raise SyntaxProblem(
-                    f"invalid name for build stage: {quoted(words[2])},"
+                    f"invalid name for build stage: {quote(words[2])},"
                     " name can't start with a number or contain symbols"
                 )
         elif len(words) != 1:

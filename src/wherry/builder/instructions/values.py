@@ -4,47 +4,48 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from wherry.builder.errors import SyntaxProblem, quoted
+from wherry.builder.errors import SyntaxProblem
 from wherry.builder.instructions.base import Instruction, Origin, at_least_one, flags_of
 from wherry.builder.lexer import LogicalLine
 from wherry.filepath import SPACE
+from wherry.golang import quote
 
 _BLANKS = re.compile(r"[\t\v\f\r ]+")
 Pairs = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Env(Instruction):
-    """ENV; names and values are as written. ``legacy`` marks the form without ``=``."""
+class Assigning(Instruction):
+    """What ENV and LABEL have in common; names and values are as written.
 
+    ``legacy`` marks the form without ``=``.
+    """
+
+    pairs: Pairs
+    legacy: bool = False
+
+    @classmethod
+    def parse(cls, line: LogicalLine, origin: Origin) -> Self:
+        """INSTRUCTION NAME=VALUE … | NAME VALUE. Raises SyntaxProblem."""
+        flags_of(line)
+        pairs, legacy = _pairs(line, cls.NAME, origin.escape)
+        return cls(origin=origin, pairs=pairs, legacy=legacy)
+
+
+class Env(Assigning):
+    """ENV: the environment of later steps and of the container."""
+
+    __slots__ = ()
     NAME: ClassVar[str] = "ENV"
-    pairs: Pairs
-    legacy: bool = False
-
-    @classmethod
-    def parse(cls, line: LogicalLine, origin: Origin) -> Env:
-        """ENV NAME=VALUE … | NAME VALUE. Raises SyntaxProblem."""
-        flags_of(line)
-        pairs, legacy = _pairs(line, cls.NAME, origin.escape)
-        return cls(origin=origin, pairs=pairs, legacy=legacy)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Label(Instruction):
-    """LABEL, in the same forms as ENV."""
+class Label(Assigning):
+    """LABEL: notes on the image."""
 
+    __slots__ = ()
     NAME: ClassVar[str] = "LABEL"
-    pairs: Pairs
-    legacy: bool = False
-
-    @classmethod
-    def parse(cls, line: LogicalLine, origin: Origin) -> Label:
-        """LABEL NAME=VALUE … | NAME VALUE. Raises SyntaxProblem."""
-        flags_of(line)
-        pairs, legacy = _pairs(line, cls.NAME, origin.escape)
-        return cls(origin=origin, pairs=pairs, legacy=legacy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +114,7 @@ def _pairs(line: LogicalLine, name: str, escape: str) -> tuple[Pairs, bool]:
         key, equals, value = word.partition("=")
         if not equals:
             raise SyntaxProblem(
-                f"Syntax error - can't find = in {quoted(word)}. Must be of the form: name=value"
+                f"Syntax error - can't find = in {quote(word)}. Must be of the form: name=value"
             )
         if not key:
             raise SyntaxProblem(f"{name} names can not be blank")

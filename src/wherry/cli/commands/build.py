@@ -299,7 +299,7 @@ BUILD = Command(
         Flag("tag", "t", checked_list(_tag), 'Name and tag of the image ("name:tag")'),
         Flag("target", "", STRING, "Set the target build stage to build"),
         Flag("ulimit", "", ULIMIT, "Resource limits of processes"),
-        Flag("allow", "", STRINGS, "Allow extra privileges (security.insecure)"),
+        Flag("allow", "", STRINGS, "Allow extra privileges (network.host, security.insecure)"),
         Flag("build-context", "", LIST, "Additional context (name=directory or address)"),
         Flag("cache-to", "", LIST, "Where to put the cache (type=registry|local|inline,…)"),
         Flag("load", "", BOOL, "The image is always in the engine's store", hidden=True),

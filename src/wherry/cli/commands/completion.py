@@ -85,9 +85,7 @@ def complete(session: Session, words: list[str]) -> list[str]:
     if path is None:
         return []
     if current.startswith("-"):
-        from wherry.cli.main import load
-
-        flags = [f"--{flag.name}" for flag in load(path).flags.flags if not flag.hidden]
+        flags = [f"--{flag.name}" for flag in index.load(path).flags.flags if not flag.hidden]
         return _starting(flags, current)
     return _starting(_objects(session, group, path.rpartition(" ")[2]), current)
 

@@ -9,10 +9,10 @@ from wherry.cli.commands.inspect import inspect_all
 from wherry.cli.contexts import DEFAULT, TLS_FILES, Context, ContextStore, check_name
 from wherry.cli.errors import CliError
 from wherry.cli.flags import Flag
-from wherry.cli.golang import parse_bool
 from wherry.cli.kinds import BOOL, STRING, STRING_TO_STRING
 from wherry.cli.tables import Row, listing
 from wherry.errors import WherryError
+from wherry.golang import parse_bool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

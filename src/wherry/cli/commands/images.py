@@ -39,32 +39,25 @@ _TITLES = {
 
 def names(entry: dict[str, Any], *, digests: bool) -> Iterator[tuple[str, str, str]]:
     """(repository, tag, digest) of each line that an image takes."""
-    tags: dict[str, list[str]] = {}
-    for name in entry.get("RepoTags") or []:
-        repository, tag, _ = references.split(name)
-        if name != "<none>:<none>":
-            tags.setdefault(references.familiar(repository), []).append(tag)
-    by_digest: dict[str, list[str]] = {}
-    for name in entry.get("RepoDigests") or []:
-        repository, _, digest = references.split(name)
-        if name != "<none>@<none>":
-            by_digest.setdefault(references.familiar(repository), []).append(digest)
-    any_digest = bool(by_digest)
-    for repository, own in tags.items():
-        known = by_digest.pop(repository, [])
-        if not digests:
-            known = []
-        for tag in own:
-            for digest in known or [_NONE]:
+    tags = _by_repository(entry.get("RepoTags"), 1)
+    known = _by_repository(entry.get("RepoDigests"), 2)
+    for repository in tags | known:
+        shown = known.get(repository, []) if digests else []
+        for tag in tags.get(repository, [_NONE]):
+            for digest in shown or [_NONE]:
                 yield repository, tag, digest
-    for repository, known in by_digest.items():
-        if digests:
-            for digest in known:
-                yield repository, _NONE, digest
-        else:
-            yield repository, _NONE, _NONE
-    if not tags and not any_digest:
+    if not tags and not known:
         yield _NONE, _NONE, _NONE
+
+
+def _by_repository(listed: list[str] | None, part: int) -> dict[str, list[str]]:
+    """The tags (``part`` 1) or digests (2) of full names, by familiar repository."""
+    found: dict[str, list[str]] = {}
+    for name in listed or []:
+        if not name.startswith(_NONE):
+            parts = references.split(name)
+            found.setdefault(references.familiar(parts[0]), []).append(parts[part])
+    return found
 
 
 def image_row(entry: dict[str, Any], repository: str, tag: str, digest: str, *, trunc: bool) -> Row:

@@ -8,12 +8,12 @@ from wherry.cli import filters, references
 from wherry.cli.command import Command, none
 from wherry.cli.errors import CliError
 from wherry.cli.flags import Flag
-from wherry.cli.golang import quote
 from wherry.cli.gotemplate import Template, TemplateError
 from wherry.cli.kinds import BOOL, FILTER, INT, STRING
 from wherry.cli.ports_column import ports_column
 from wherry.cli.tables import Row, ellipsis, joined, listing, short_id
 from wherry.cli.units import age, local_stamp, short_size
+from wherry.golang import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ A value may be callable: a method that takes arguments in the template.
 
 from __future__ import annotations
 
-from wherry.cli.golang import quote
 from wherry.cli.gotemplate.nodes import (
     Action,
     Break,
@@ -25,6 +24,7 @@ from wherry.cli.gotemplate.nodes import (
     Variable,
     With,
 )
+from wherry.golang import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json as _json
 
-from wherry.cli.golang import quote
 from wherry.cli.gotemplate.evaluator import (
     CallFailed,
     NilList,
@@ -18,6 +17,7 @@ from wherry.cli.gotemplate.evaluator import (
     type_name,
 )
 from wherry.cli.gotemplate.printing import sprintf
+from wherry.golang import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -100,6 +100,9 @@ def _comment(source: str, start: int, line: int) -> tuple[int, bool]:
     return end + 2, trim
 
 
+_ONE_CHARACTER = {"=": "assign", "|": "pipe", ",": "comma"}
+
+
 class _Action:
     """The tokens between one ``{{`` and its ``}}``."""
 
@@ -147,33 +150,20 @@ class _Action:
             raise ParseError(self.line, "unclosed left paren")
 
     def _next(self, char: str) -> Token:
-        source, here = self.source, self.position
-        following = source[here + 1 : here + 2]
-        if char == '"' or char == "'":
+        here = self.position
+        if char in _ONE_CHARACTER:
+            return self._token(_ONE_CHARACTER[char], 1)
+        if char in "()":
+            return self._paren(char)
+        if char in "\"'":
             return self._quoted(char)
         if char == "`":
-            end = source.find("`", here + 1)
-            if end < 0:
-                raise ParseError(self.line, "unterminated raw quoted string")
-            return self._token("string", end + 1 - here)
-        if char == ":" and following == "=":
-            return self._token("declare", 2)
+            return self._raw()
         if char == ":":
-            raise ParseError(self.line, "expected :=")
-        simple = {"=": "assign", "|": "pipe", ",": "comma"}
-        if char in simple:
-            return self._token(simple[char], 1)
-        if char == "(":
-            self._depth += 1
-            return self._token("open", 1)
-        if char == ")":
-            self._depth -= 1
-            if self._depth < 0:
-                raise ParseError(self.line, "unexpected right paren")
-            return self._token("close", 1)
+            return self._declare()
         if char == "$":
             return self._token("variable", 1 + self._name_length(here + 1))
-        if char == "." and not following.isdigit():
+        if char == "." and not self.source[here + 1 : here + 2].isdigit():
             length = self._name_length(here + 1)
             return self._token("field", 1 + length) if length else self._token("dot", 1)
         if char in "+-." or char.isdigit():
@@ -182,6 +172,23 @@ class _Action:
             return self._token("name", self._name_length(here))
         shown = f"U+{ord(char):04X}" + (f" {char!r}" if char.isprintable() else "")
         raise ParseError(self.line, f"unrecognized character in action: {shown}")
+
+    def _paren(self, char: str) -> Token:
+        self._depth += 1 if char == "(" else -1
+        if self._depth < 0:
+            raise ParseError(self.line, "unexpected right paren")
+        return self._token("open" if char == "(" else "close", 1)
+
+    def _raw(self) -> Token:
+        end = self.source.find("`", self.position + 1)
+        if end < 0:
+            raise ParseError(self.line, "unterminated raw quoted string")
+        return self._token("string", end + 1 - self.position)
+
+    def _declare(self) -> Token:
+        if not self.source.startswith(":=", self.position):
+            raise ParseError(self.line, "expected :=")
+        return self._token("declare", 2)
 
     def _name_length(self, start: int) -> int:
         end = start

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wherry.cli.golang import quote
+from wherry.golang import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from wherry.cli.golang import parse_int, quote
 from wherry.cli.gotemplate.lexer import KEYWORDS, ParseError, Token, tokens
 from wherry.cli.gotemplate.nodes import (
     Action,
@@ -23,6 +22,7 @@ from wherry.cli.gotemplate.nodes import (
     Variable,
     With,
 )
+from wherry.golang import parse_int, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from wherry.cli.golang import quote
 from wherry.cli.gotemplate.evaluator import go_string, type_name
+from wherry.golang import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from wherry.cli.gotemplate.evaluator import Evaluator, MissingKey, TemplateError
 from wherry.cli.gotemplate.functions import FUNCTIONS
 from wherry.cli.gotemplate.lexer import ParseError
-from wherry.cli.gotemplate.nodes import Text
 from wherry.cli.gotemplate.parser import parse
 
 TYPE_CHECKING = False
@@ -45,11 +44,6 @@ class Template:
     def nodes(self) -> list[Node]:
         """The parsed nodes."""
         return self._nodes
-
-    @property
-    def literal_only(self) -> bool:
-        """There is no action in it."""
-        return all(isinstance(node, Text) for node in self._nodes)
 
     def render(
         self,

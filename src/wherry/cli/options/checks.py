@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from wherry.cli.golang import parse_int, quote
 from wherry.cli.kinds import parse_bytes
+from wherry.golang import parse_int, quote
 
 _DOMAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from wherry.cli.golang import quote
+from wherry.golang import quote
 
 
 def read_lines(path: str, *, from_environment: bool) -> list[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from wherry.cli.golang import parse_int
 from wherry.cli.kinds import read_csv
+from wherry.golang import parse_int
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 
-from wherry.cli.golang import parse_bool, parse_int
 from wherry.cli.kinds import parse_bytes, read_csv
+from wherry.golang import parse_bool, parse_int
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 _BARE = frozenset(("readonly", "ro", "volume-nocopy", "bind-nonrecursive", "bind-create-src"))
@@ -21,7 +22,7 @@ def parse_mount(text: str) -> dict[str, Any]:
     fields = [field.strip() for field in read_csv(text)]
     if not fields:
         raise ValueError("value is empty")
-    mount: dict[str, Any] = {"Type": "volume"}
+    mount: dict[str, Any] = {"Type": "volume", "BindOptions": {}}
     for field in fields:
         name, equals, value = field.partition("=")
         key = name.lower().strip()
@@ -37,63 +38,65 @@ def parse_mount(text: str) -> dict[str, Any]:
     return mount
 
 
-def _bool(key: str, value: str) -> bool:
-    try:
-        return parse_bool(value)
-    except ValueError:
-        raise ValueError(f"invalid value for {key}: {value}") from None
+def _path(value: str) -> str:
+    """A path of the host; one that begins with a dot is meant from here."""
+    relative = value in (".", "..") or value.startswith(("./", "../"))
+    return os.path.abspath(value) if relative else value
+
+
+def _octal(value: str) -> int:
+    return parse_int(value, 32, signed=False, base=8)
+
+
+_FIELDS: dict[str, tuple[tuple[str, ...], Callable[[str], Any]]] = {
+    "type": (("Type",), str.lower),
+    "source": (("Source",), _path),
+    "src": (("Source",), _path),
+    "target": (("Target",), str),
+    "dst": (("Target",), str),
+    "destination": (("Target",), str),
+    "readonly": (("ReadOnly",), parse_bool),
+    "ro": (("ReadOnly",), parse_bool),
+    "consistency": (("Consistency",), str.lower),
+    "bind-propagation": (("BindOptions", "Propagation"), str.lower),
+    "bind-nonrecursive": (("BindOptions", "NonRecursive"), parse_bool),
+    "bind-create-src": (("BindOptions", "CreateMountpoint"), parse_bool),
+    "volume-subpath": (("VolumeOptions", "Subpath"), str),
+    "volume-nocopy": (("VolumeOptions", "NoCopy"), parse_bool),
+    "volume-driver": (("VolumeOptions", "DriverConfig", "Name"), str),
+    "image-subpath": (("ImageOptions", "Subpath"), str),
+    "tmpfs-size": (("TmpfsOptions", "SizeBytes"), parse_bytes),
+    "tmpfs-mode": (("TmpfsOptions", "Mode"), _octal),
+}
+"""Where the value of a key goes in the Mount object, and how it is read."""
+_PAIRS = {
+    "volume-label": ("VolumeOptions", "Labels"),
+    "volume-opt": ("VolumeOptions", "DriverConfig", "Options"),
+}
+"""Where keys go whose values are ``NAME=CONTENT``; they may be given again."""
 
 
 def _apply(mount: dict[str, Any], key: str, value: str, field: str) -> None:
-    bind = mount.setdefault("BindOptions", {})
-    volume = mount.setdefault("VolumeOptions", {})
-    tmpfs = mount.setdefault("TmpfsOptions", {})
-    if key == "type":
-        mount["Type"] = value.lower()
-    elif key in ("source", "src"):
-        if value == "." or value.startswith(("./", "../")) or value == "..":
-            value = os.path.abspath(value)
-        mount["Source"] = value
-    elif key in ("target", "dst", "destination"):
-        mount["Target"] = value
-    elif key in ("readonly", "ro"):
-        mount["ReadOnly"] = _bool(key, value)
-    elif key == "consistency":
-        mount["Consistency"] = value.lower()
-    elif key == "bind-propagation":
-        bind["Propagation"] = value.lower()
-    elif key == "bind-nonrecursive":
-        bind["NonRecursive"] = _bool(key, value)
-    elif key == "bind-create-src":
-        bind["CreateMountpoint"] = _bool(key, value)
+    """Put the value of one key into the Mount object; raises ValueError."""
+    if key in _FIELDS:
+        place, read = _FIELDS[key]
+        try:
+            _put(mount, place, read(value))
+        except ValueError:
+            raise ValueError(f"invalid value for {key}: {value}") from None
+    elif key in _PAIRS:
+        name, _, content = value.partition("=")
+        _put(mount, (*_PAIRS[key], name), content)
     elif key == "bind-recursive":
-        _bind_recursive(bind, mount, value)
-    elif key == "volume-subpath":
-        volume["Subpath"] = value
-    elif key == "image-subpath":
-        mount.setdefault("ImageOptions", {})["Subpath"] = value
-    elif key == "volume-nocopy":
-        volume["NoCopy"] = _bool(key, value)
-    elif key == "volume-label":
-        name, _, content = value.partition("=")
-        volume.setdefault("Labels", {})[name] = content
-    elif key == "volume-driver":
-        volume.setdefault("DriverConfig", {})["Name"] = value
-    elif key == "volume-opt":
-        name, _, content = value.partition("=")
-        volume.setdefault("DriverConfig", {}).setdefault("Options", {})[name] = content
-    elif key == "tmpfs-size":
-        try:
-            tmpfs["SizeBytes"] = parse_bytes(value)
-        except ValueError:
-            raise ValueError(f"invalid value for {key}: {value}") from None
-    elif key == "tmpfs-mode":
-        try:
-            tmpfs["Mode"] = parse_int(value, 32, signed=False, base=8)
-        except ValueError:
-            raise ValueError(f"invalid value for {key}: {value}") from None
+        _bind_recursive(mount["BindOptions"], mount, value)
     else:
         raise ValueError(f"unexpected key '{key}' in '{field}'")
+
+
+def _put(mount: dict[str, Any], place: tuple[str, ...], value: Any) -> None:
+    for name in place[:-1]:
+        mount = mount.setdefault(name, {})
+    mount[place[-1]] = value
 
 
 def _bind_recursive(bind: dict[str, Any], mount: dict[str, Any], value: str) -> None:

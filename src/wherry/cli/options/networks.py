@@ -81,7 +81,7 @@ def parse_network(text: str) -> Attachment:
                 raise ValueError(f'invalid key value pair format in driver options: "{value}"')
             attachment.driver_options[option.strip()] = content.strip()
         elif key == "gw-priority":
-            from wherry.cli.golang import parse_int
+            from wherry.golang import parse_int
 
             try:
                 attachment.gateway_priority = parse_int(value, base=10)

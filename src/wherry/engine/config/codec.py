@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import Any, TypeVar
 
 from wherry.errors import InvalidParameter
@@ -108,6 +108,12 @@ def _show_set(value: Any) -> Any:
     return None if value is None else {key: {} for key in sorted(value)}
 
 
+def _object(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise mismatch(value, where, "object")
+    return value
+
+
 TEXT = Kind(_text, "")
 FLAG = Kind(_flag, False)
 OPTIONAL_FLAG = Kind(_flag, None)
@@ -117,6 +123,8 @@ TEXTS = Kind(_texts, None, _show_list)
 WORDS = Kind(_words, None, _show_list)
 TEXT_MAP = Kind(_text_map, None, lambda value: None if value is None else dict(value))
 TEXT_SET = Kind(_text_set, None, _show_set)
+OBJECT = Kind(_object, None)
+"""An object that is decoded elsewhere."""
 
 
 def objects(cls: type[Any]) -> Kind:
@@ -129,6 +137,22 @@ def objects(cls: type[Any]) -> Kind:
 
     def show(value: Any) -> Any:
         return None if value is None else [encode(item) for item in value]
+
+    return Kind(read, None, show)
+
+
+def objects_by_name(cls: type[Any]) -> Kind:
+    """A JSON object whose values are JSON objects of type ``cls``, or null."""
+
+    def read(value: Any, where: str) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise mismatch(value, where, f"map[string]*network.{cls.__name__}")
+        return {key: None if item is None else decode(cls, item) for key, item in value.items()}
+
+    def show(value: Any) -> Any:
+        if value is None:
+            return None
+        return {key: None if item is None else encode(item) for key, item in value.items()}
 
     return Kind(read, None, show)
 
@@ -190,6 +214,9 @@ def encode(value: Any) -> dict[str, Any]:
     return shown
 
 
-def default_of(described: Field[Any]) -> Any:
-    """The value of a field that was not given."""
-    return None if described.default is MISSING else described.default
+def canonical(cls: type[Any], body: Any) -> dict[str, Any]:
+    """A JSON object of type ``cls`` with every key as the API spells it and of the right type.
+
+    Raises InvalidParameter.
+    """
+    return encode(decode(cls, body))

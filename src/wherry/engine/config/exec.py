@@ -23,3 +23,12 @@ class ExecConfig:
     env: tuple[str, ...] | None = api("Env", TEXTS)
     working_dir: str = api("WorkingDir", TEXT)
     cmd: tuple[str, ...] | None = api("Cmd", TEXTS)
+
+
+@dataclass(frozen=True, slots=True)
+class ExecStart:
+    """How a prepared process is started (ContainerExecStart)."""
+
+    detach: bool = api("Detach", FLAG)
+    tty: bool = api("Tty", FLAG)
+    console_size: tuple[int, int] | None = api("ConsoleSize", Kind(read_console_size, None))

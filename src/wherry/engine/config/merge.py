@@ -8,7 +8,29 @@ from dataclasses import replace
 from wherry.engine.config.container import ContainerConfig, HealthConfig
 from wherry.engine.config.host import HostConfig, LogConfig, RestartPolicy
 from wherry.engine.options import EngineConfig
-from wherry.engine.spec.security import MASKED_PATHS, READONLY_PATHS
+
+MASKED_PATHS = (
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+)
+
+READONLY_PATHS = (
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+)
 
 
 def merge_image(config: ContainerConfig, image: ContainerConfig) -> ContainerConfig:

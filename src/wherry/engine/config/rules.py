@@ -9,6 +9,7 @@ from wherry.engine.config.container import ContainerConfig, HealthConfig
 from wherry.engine.config.host import HostConfig, RestartPolicy
 from wherry.engine.config.signals import parse_signal
 from wherry.errors import InvalidParameter
+from wherry.linux import cgroups
 from wherry.linux.capabilities import NUMBERS as CAPABILITIES
 
 _MILLISECOND = 1_000_000
@@ -84,6 +85,7 @@ def check_host(config: ContainerConfig, host: HostConfig) -> None:
         raise InvalidParameter(
             f"Invalid value {host.oom_score_adj}, range for oom score adj is [-1000, 1000]"
         )
+    cgroups.clean(host.cgroup_parent)
     if host.isolation not in ("", "default"):
         raise InvalidParameter(f"invalid isolation '{host.isolation}' on linux")
     if any(not key for key in host.annotations or ()):

@@ -1,65 +1,133 @@
-"""After a restart: the store, the shims and the kernel are compared and brought to agree."""
+"""After a restart: the store, the shims and the kernel are compared and brought to agree.
+
+`recall` knows the containers before the engine answers, and asks none of them. `adopt` goes on
+behind: first what nobody has any more is given back, and new containers may start; then each
+container is taken over, some at a time; then those go on that start or go by themselves.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import os
-import shutil
-from collections.abc import Collection
-from dataclasses import replace
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 
-from wherry.engine.containers import end, health, life, lost, remove
+from wherry.engine.containers import end, health, leftovers, life, lost, remove
 from wherry.engine.containers.container import Container
+from wherry.engine.containers.leftovers import Leftovers
 from wherry.engine.containers.services import Services, log
 from wherry.engine.spec.runtimespec import SpecInput
 from wherry.errors import KernelError, NotFound, WherryError
-from wherry.linux import mounts
-from wherry.linux.cgroups import Cgroup, discover
+from wherry.linux.cgroups import Cgroup
 from wherry.runtime.client import Shim
 
+_AT_A_TIME = 16
+"""Containers that are taken over side by side."""
 
-async def adopt(services: Services) -> None:
-    """Take all containers of the store over, with those that run and those that have ended.
 
-    What belongs to no container goes away, unless the store had to be repaired: then it may be a
-    container's whose record is lost. Raises KernelError for what cannot be repaired.
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What was found out before the engine answers.
+
+    ``live`` are the containers that run, with the pids of their inits; ``spared`` those that ran
+    when they were last heard of, ``kept`` those whose records are lost and that are left alone.
+    """
+
+    live: dict[str, int]
+    spared: Collection[str]
+    kept: Collection[str]
+    left: Leftovers
+
+
+async def recall(services: Services) -> Recalled:
+    """Know all containers of the store, and what is there on the host; nobody is asked.
+
+    What belongs to no container goes away later, unless the store had to be repaired: then it may
+    be a container's whose record is lost.
     """
     for record, state, checked in services.store.all():
         services.add(Container(record, state, health=checked))
     if services.repaired:
         await asyncio.to_thread(lost.mark, services)
+    return await asyncio.to_thread(_look, services)
+
+
+def _look(services: Services) -> Recalled:
     kept = lost.identities(services)
-    strangers = await _end_strangers(services, kept)
-    living = [container for container in services if container.state.alive]
-    shims = dict(
-        zip(living, await asyncio.gather(*(_connect(services, one) for one in living)), strict=True)
+    spared = {container.id: container.state.pid for container in services if container.state.alive}
+    live = {container: pid for container, pid in spared.items() if _is_of(pid, container)}
+    services.volumes.reconcile([*services.containers, *kept], [*spared, *kept])
+    left = leftovers.find(services, kept)
+    unsettled = left.containers
+    services.adoption.expect(
+        container.id
+        for container in services
+        if container.state.status not in ("created", "exited") or container.id in unsettled
     )
-    running = {one.id: shim.pid for one, shim in shims.items() if shim and shim.state == "running"}
-    await services.networks.reconcile(running | strangers)
-    await asyncio.to_thread(
-        services.volumes.reconcile, [*services.containers, *kept], [*running, *strangers]
-    )
-    await asyncio.to_thread(_sweep, services, kept)
     for container in services:
-        await _settle(services, container, shims.get(container))
-    life.resume(services)
+        if not services.adoption.expects(container.id):
+            container.log_complete.set()
+    return Recalled(live, spared.keys(), kept, left)
 
 
-async def _connect(services: Services, container: Container) -> Shim | None:
+def _is_of(pid: int, container: str) -> bool:
+    """Whether a process is in the cgroup of a container: pids are given again, cgroups(7)."""
     try:
-        return await Shim.connect(services.socket(container.id))
-    except WherryError:
-        return None
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as file:
+            return container in file.read()
+    except OSError:
+        return False
 
 
-async def _settle(services: Services, container: Container, shim: Shim | None) -> None:
+async def adopt(
+    services: Services, recalled: Recalled, on_adopted: Callable[[Container], None]
+) -> None:
+    """Take over what `recall` found; a container that cannot be taken over keeps no other."""
+    begun = time.monotonic()
+    found = {container.id: container.state for container in services}
+    expected = sum(services.adoption.expects(container.id) for container in services)
+    try:
+        strangers = await _end_strangers(services, recalled)
+        await services.networks.take_stock(recalled.live | strangers, recalled.spared)
+        await asyncio.to_thread(leftovers.remove_of_ended, recalled.left)
+        services.adoption.cleared.set()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(_AT_A_TIME):
+                group.create_task(_take_over_some(services, on_adopted))
+            group.create_task(
+                asyncio.to_thread(leftovers.remove_of_unknown, services, recalled.left)
+            )
+    finally:
+        services.adoption.end()
+    if expected:
+        seconds = time.monotonic() - begun
+        log.info("took over %d containers in %.1f s", expected, seconds)
+    life.resume(services, found)
+
+
+async def _take_over_some(services: Services, on_adopted: Callable[[Container], None]) -> None:
+    while (identity := services.adoption.take()) is not None:
+        container = services.containers[identity]
+        try:
+            await _settle(services, container)
+            on_adopted(container)
+        except Exception:
+            log.exception("take over container %s", identity)
+        finally:
+            services.adoption.done(identity)
+
+
+async def _settle(services: Services, container: Container) -> None:
     """Bring one container's state to what is really there."""
     status = container.state.status
     if status in ("removing", "dead"):
         await _finish_removal(services, container)
     elif container.state.alive:
+        shim = await _connect(services, container)
         if shim is not None and shim.state == "running":
+            await services.networks.mend(container.id, shim.pid)
             _take(services, container, shim)
             return
         async with container.lock:
@@ -71,6 +139,13 @@ async def _settle(services: Services, container: Container, shim: Shim | None) -
             await end.ended(services, container, ended)
     else:
         container.log_complete.set()
+
+
+async def _connect(services: Services, container: Container) -> Shim | None:
+    try:
+        return await Shim.connect(services.socket(container.id))
+    except WherryError:
+        return None
 
 
 def _take(services: Services, container: Container, shim: Shim) -> None:
@@ -101,7 +176,7 @@ def _take(services: Services, container: Container, shim: Shim) -> None:
 async def _finish_removal(services: Services, container: Container) -> None:
     try:
         await remove.take_apart(services, container, volumes=False)
-    except (WherryError, OSError) as error:
+    except Exception as error:  # whatever it is: it keeps this container, and no other
         log.error("remove container %s: %s", container.id, error)
         container.state = replace(container.state, status="dead", error=str(error))
         return
@@ -109,66 +184,24 @@ async def _finish_removal(services: Services, container: Container) -> None:
     container.removed = True
 
 
-async def _end_strangers(services: Services, kept: Collection[str]) -> dict[str, int]:
+async def _end_strangers(services: Services, recalled: Recalled) -> dict[str, int]:
     """End the shims of what the store does not know or not as running: started in vain.
 
     Returns the pids of those whose records are lost and that therefore run on.
     """
-    left: dict[str, int] = {}
-    folder = os.path.join(services.config.exec_root, "shims")
-    for name in os.listdir(folder):
-        if not name.endswith(".sock"):
-            continue
-        container = services.containers.get(name.removesuffix(".sock"))
-        path = os.path.join(folder, name)
-        if container is not None and container.state.alive:
-            continue
-        try:
-            shim = await Shim.connect(path)
-            if shim.id in kept and shim.state == "running":
-                left[shim.id] = shim.pid
-                continue
-            await shim.delete()
-        except (NotFound, WherryError):
-            pass
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-    return left
+    sockets: Sequence[str] = recalled.left.sockets
+    found = await asyncio.gather(*(_end_stranger(path, recalled.kept) for path in sockets))
+    return dict(one for one in found if one is not None)
 
 
-def _sweep(services: Services, kept: Collection[str]) -> None:
-    """Folders, roots, cgroups and mounts of containers that are not in the store nor ``kept``."""
-    known = {*services.containers, *kept}
-    folder = os.path.join(services.config.data_root, "containers")
-    for name in os.listdir(folder):
-        if name not in known:
-            shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
-    for name in services.layers.driver.containers():
-        if name.partition(".")[0] not in known:  # ID, or ID.NUMBER of an image mount
-            services.layers.remove_root(name)
-    shared = os.path.join(services.config.exec_root, "shm")
-    for name in os.listdir(shared) if os.path.isdir(shared) else ():
-        container = services.containers.get(name)
-        if name not in kept and (container is None or not container.state.alive):
-            with contextlib.suppress(KernelError, OSError):
-                _unmount(os.path.join(shared, name))
-    parent = services.config.cgroup_parent or services.instance.cgroup_parent
-    alive = {container.id for container in services if container.state.alive} | set(kept)
-    for point in discover().hierarchies():
-        base = f"{point}/{parent.strip('/')}"
-        for name in os.listdir(base) if os.path.isdir(base) else ():
-            if len(name) == 64 and name not in alive and os.path.isdir(f"{base}/{name}"):
-                _remove_cgroup(f"/{parent.strip('/')}/{name}")
-
-
-def _unmount(path: str) -> None:
-    if os.path.ismount(path):
-        mounts.unmount(path, mounts.MNT_DETACH)
-    os.rmdir(path)
-
-
-def _remove_cgroup(path: str) -> None:
-    cgroup = Cgroup(path)
-    with contextlib.suppress(KernelError):
-        cgroup.kill()
-        cgroup.remove()
+async def _end_stranger(path: str, kept: Collection[str]) -> tuple[str, int] | None:
+    try:
+        shim = await Shim.connect(path)
+        if shim.id in kept and shim.state == "running":
+            return shim.id, shim.pid
+        await shim.delete()
+    except (NotFound, WherryError):
+        pass
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    return None

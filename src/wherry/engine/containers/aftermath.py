@@ -10,7 +10,7 @@ from typing import Literal
 
 from wherry.engine.config.host import HostConfig, RestartPolicy
 from wherry.engine.containers.state import State
-from wherry.engine.timestamps import SECOND
+from wherry.timestamps import SECOND
 
 FIRST_DELAY = 0.1
 LONGEST_DELAY = 60.0

@@ -18,11 +18,11 @@ from wherry.engine.containers import (
     create,
     files,
     freeze,
-    furnish,
     life,
     links,
     listing,
     prune,
+    rows,
     snapshot,
     update,
     views,
@@ -31,6 +31,7 @@ from wherry.engine.containers.container import Container
 from wherry.engine.containers.liveness import needs_running
 from wherry.engine.containers.services import Services
 from wherry.engine.filters import Filters
+from wherry.engine.logfiles import LogRecord
 from wherry.errors import (
     Conflict,
     InvalidParameter,
@@ -54,8 +55,8 @@ class Containers:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    def _find(self, reference: str) -> Container:
-        return self._services.find(reference)
+    async def _find(self, reference: str) -> Container:
+        return await self._services.settled(reference)
 
     # Life
 
@@ -70,7 +71,7 @@ class Containers:
 
         ``host`` is a HostConfig that replaces the one it was made with.
         """
-        container = self._find(reference)
+        container = await self._find(reference)
         if host:
             await create.reconfigure(self._services, container, host)
         await life.start_container(self._services, container)
@@ -82,7 +83,7 @@ class Containers:
         signal: str | None = None,
     ) -> None:
         """Stop, with SIGKILL after ``timeout`` seconds; raises NotModified."""
-        await life.stop_container(self._services, self._find(reference), timeout, signal)
+        await life.stop_container(self._services, await self._find(reference), timeout, signal)
 
     async def restart(
         self,
@@ -91,7 +92,7 @@ class Containers:
         signal: str | None = None,
     ) -> None:
         """Stop and start."""
-        container = self._find(reference)
+        container = await self._find(reference)
         try:
             await life.restart_container(self._services, container, timeout, signal)
         except WherryError as error:
@@ -100,15 +101,15 @@ class Containers:
     async def kill(self, reference: str, signal: str | None = None) -> None:
         """Send a signal, SIGKILL by default; raises Conflict when it does not run."""
         number = parse_signal(signal or "SIGKILL")
-        await life.kill_container(self._services, self._find(reference), number)
+        await life.kill_container(self._services, await self._find(reference), number)
 
     async def pause(self, reference: str) -> None:
         """Freeze all its processes."""
-        await freeze.pause(self._services, self._find(reference))
+        await freeze.pause(self._services, await self._find(reference))
 
     async def unpause(self, reference: str) -> None:
         """Thaw them."""
-        await freeze.unpause(self._services, self._find(reference))
+        await freeze.unpause(self._services, await self._find(reference))
 
     async def remove(
         self, reference: str, *, force: bool = False, volumes: bool = False, link: bool = False
@@ -120,14 +121,14 @@ class Containers:
         if link:
             links.remove(self._services, reference)
             return
-        container = self._find(reference)
+        container = await self._find(reference)
         await life.remove_container(self._services, container, force=force, volumes=volumes)
 
     async def rename(self, reference: str, name: str) -> None:
         """Give a new name; raises Conflict when it is taken."""
         if not name:
             raise InvalidParameter("Neither old nor new names may be empty")
-        services, container = self._services, self._find(reference)
+        services, container = self._services, await self._find(reference)
         try:
             chosen = ids.check_name(name if name.startswith("/") else f"/{name}")
         except InvalidParameter as error:
@@ -154,7 +155,7 @@ class Containers:
 
     async def wait(self, reference: str, condition: str = "not-running") -> Awaitable[View]:
         """Register at once; the result resolves to {"StatusCode", "Error"?}."""
-        return self._find(reference).wait(condition)
+        return (await self._find(reference)).wait(condition)
 
     async def prune(self, filters: Filters | None = None) -> View:
         """Remove all containers that do not run."""
@@ -167,17 +168,17 @@ class Containers:
 
     async def update(self, reference: str, body: Mapping[str, Any]) -> View:
         """Change limits and restart policy: {"Warnings"}."""
-        return await update.update(self._services, self._find(reference), body)
+        return await update.update(self._services, await self._find(reference), body)
 
     # Files
 
     async def changes(self, reference: str) -> builtins.list[View] | None:
         """What differs from the image."""
-        return await snapshot.changes(self._services, self._find(reference))
+        return await snapshot.changes(self._services, await self._find(reference))
 
     async def export(self, reference: str) -> AsyncIterator[bytes]:
         """The whole root file system as an archive in pieces."""
-        return await snapshot.export(self._services, self._find(reference))
+        return await snapshot.export(self._services, await self._find(reference))
 
     async def commit(
         self,
@@ -194,7 +195,7 @@ class Containers:
         """Make an image; returns its id."""
         return await snapshot.commit(
             self._services,
-            self._find(reference),
+            await self._find(reference),
             repo=repo,
             tag=tag,
             comment=comment,
@@ -242,43 +243,28 @@ class Containers:
     ) -> builtins.list[View]:
         """Rows of ``docker ps``, newest first."""
         services = self._services
-        chosen = listing.select(services, filters or Filters(), all=all, limit=limit)
-        rows = []
-        for container in chosen:
-            row = views.row_view(services, container)
-            if size:
-                row |= await self._sizes(container)
-            rows.append(row)
-        return rows
+        chosen = await listing.select(services, filters or Filters(), all=all, limit=limit)
+        return await rows.rows(services, chosen, size=size)
 
     async def inspect(self, reference: str, size: bool = False) -> View:
         """All there is to know."""
-        container = self._find(reference)
+        container = await self._find(reference)
         view = views.inspect_view(self._services, container)
         if size:
-            view |= await self._sizes(container)
+            sizes = await asyncio.to_thread(rows.measure, self._services, [container])
+            view |= sizes[container.id]
         return view
-
-    async def _sizes(self, container: Container) -> View:
-        services, record = self._services, container.record
-
-        def measure() -> View:
-            written = furnish.written(services.layers.driver, record.id)
-            below = sum(services.layers.get(layer).size for layer in record.layers)
-            return {"SizeRw": written, "SizeRootFs": written + below}
-
-        return await asyncio.to_thread(measure)
 
     async def top(self, reference: str, ps_args: str | None = None) -> View:
         """Its processes; raises Conflict when it does not run."""
-        container = self._running(reference)
+        container = await self._running(reference)
         cgroup = Cgroup(self._services.cgroup(container.record))
         shown = await asyncio.to_thread(lambda: top.top(cgroup.pids(), ps_args))
         self._services.publish(container, "top")
         return shown
 
-    def _running(self, reference: str) -> Container:
-        container = self._find(reference)
+    async def _running(self, reference: str) -> Container:
+        container = await self._find(reference)
         if not container.state.alive:
             if container.state.status == "restarting":
                 raise Conflict(
@@ -291,7 +277,7 @@ class Containers:
         self, reference: str, *, stream: bool = False, one_shot: bool = False
     ) -> AsyncIterator[View]:
         """Counters: one sample, or one a second."""
-        container = self._find(reference)
+        container = await self._find(reference)
         cgroup = Cgroup(self._services.cgroup(container.record))
 
         def read() -> stats.Sample | None:
@@ -311,9 +297,9 @@ class Containers:
 
     async def logs(
         self, reference: str, options: logs.LogOptions
-    ) -> tuple[bool, AsyncIterator[builtins.list[logs.LogRecord]]]:
+    ) -> tuple[bool, AsyncIterator[builtins.list[LogRecord]]]:
         """Whether it has a terminal, and what it wrote in batches."""
-        container = self._find(reference)
+        container = await self._find(reference)
         path = self._services.log_path(container.record)
         if not path:
             raise NotImplementedHere("configured logging driver does not support reading")
@@ -332,7 +318,7 @@ class Containers:
             detach.parse_keys(detach_keys)
         except InvalidParameter:
             raise InvalidParameter(f"Invalid detach keys ({detach_keys}) provided") from None
-        container = self._find(reference)
+        container = await self._find(reference)
         if container.state.status == "paused":
             raise Conflict(f"container {reference} is paused, unpause the container before attach")
         if container.state.status == "restarting":
@@ -355,7 +341,7 @@ class Containers:
         """
         services = self._services
         try:
-            container = self._find(reference)
+            container = await self._find(reference)
             config = container.record.config
             keys = detach.parse_keys(options.detach_keys) if config.tty else b""
             services.publish(container, "attach")
@@ -396,7 +382,7 @@ class Containers:
 
     async def resize(self, reference: str, height: int, width: int) -> None:
         """Tell its terminal its size; raises Conflict when it does not run."""
-        container = self._running(reference)
+        container = await self._running(reference)
         if container.shim is not None:
             with needs_running(container):
                 await container.shim.resize(height, width)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
@@ -14,12 +13,13 @@ from typing import Any
 from wherry import faults
 from wherry.engine import ids
 from wherry.engine.config import rules
-from wherry.engine.config.codec import TEXT, decode, encode, mismatch
+from wherry.engine.config.codec import TEXT, canonical, decode, encode
 from wherry.engine.config.container import ContainerConfig
 from wherry.engine.config.host import HostConfig
 from wherry.engine.config.limits import check_resources
 from wherry.engine.config.merge import complete_host, merge_image
 from wherry.engine.config.mountpoints import MountPoint, check_duplicates, clean, requested
+from wherry.engine.config.network import NetworkingConfig
 from wherry.engine.containers import namespaces, runtimes, start, volumes
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.furnish import furnish
@@ -28,7 +28,8 @@ from wherry.engine.containers.services import Services
 from wherry.engine.containers.state import State
 from wherry.engine.spec.security import parse_security_options
 from wherry.errors import Conflict, InvalidParameter, NotFound
-from wherry.images.manifest import parse_platform
+from wherry.fs.removing import remove_path
+from wherry.images.platforms import parse_platform
 from wherry.images.store import Image
 from wherry.network import requests
 from wherry.network.links import parse_link
@@ -109,13 +110,11 @@ def parse_body(
     if not body:
         raise InvalidParameter("config cannot be empty in order to create a container")
     given = {key.lower(): value for key, value in body.items()}
-    networking, host = given.get("networkingconfig") or {}, given.get("hostconfig")
-    if not isinstance(networking, dict):
-        raise mismatch(networking, "CreateRequest.NetworkingConfig", "network.NetworkingConfig")
+    networking, host = given.get("networkingconfig"), given.get("hostconfig")
     return (
         decode(ContainerConfig, body),
         decode(HostConfig, {} if host is None else host),
-        networking,
+        canonical(NetworkingConfig, {} if networking is None else networking),
     )
 
 
@@ -264,7 +263,7 @@ async def _make(services: Services, record: Record, networking: Mapping[str, Any
             record.id, record.name, encode(record.config), encode(record.host), networking
         )
         directory = services.directory(record.id)
-        undo.callback(shutil.rmtree, directory, ignore_errors=True)
+        undo.callback(remove_path, directory)
         undo.callback(services.layers.remove_root, record.id)
         await asyncio.to_thread(_make_root, services, record, directory)
         faults.point("create.rootfs")

@@ -13,12 +13,12 @@ from wherry.engine.containers import health, namespaces
 from wherry.engine.containers.aftermath import Next, after_end
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.services import Services, log
-from wherry.engine.timestamps import SECOND
 from wherry.errors import KernelError, WherryError
 from wherry.linux.cgroups import Cgroup
 from wherry.runtime.bundle import ExitStatus, read_exit
 from wherry.runtime.client import Shim
 from wherry.runtime.foreign import ForeignRuntime
+from wherry.timestamps import SECOND
 
 _KILLED = 137
 

@@ -16,9 +16,8 @@ from wherry import faults
 from wherry.engine.containers import inside
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.services import Services
-from wherry.engine.timestamps import SECOND, rfc3339
 from wherry.errors import Forbidden, InvalidParameter, KernelError, NotFound
-from wherry.linux import mounts
+from wherry.fs.opening import open_in_root
 from wherry.runtime.identity import read_entries, resolve
 from wherry.storage.archive import header
 from wherry.storage.archive.compression import decompressed
@@ -27,6 +26,7 @@ from wherry.storage.archive.header import BLOCK, Entry
 from wherry.storage.archive.reader import TarReader
 from wherry.storage.archive.stream import ByteStream
 from wherry.storage.archive.writer import END, tar_tree
+from wherry.timestamps import SECOND, rfc3339
 
 _CHUNK = 1 << 18
 _MODES = (
@@ -73,7 +73,7 @@ def shown_name(path: str) -> str:
 
 async def archive_stat(services: Services, reference: str, path: str) -> dict[str, Any]:
     """``HEAD /containers/{id}/archive``; raises NotFound."""
-    container = services.find(reference)
+    container = await services.settled(reference)
 
     def work(root: int, sock: socket.socket) -> None:
         found = _Found(root, path, reference)
@@ -87,7 +87,7 @@ async def archive_get(
     services: Services, reference: str, path: str
 ) -> tuple[dict[str, Any], AsyncIterator[bytes]]:
     """``GET /containers/{id}/archive``: what it is, and the archive in pieces."""
-    container = services.find(reference)
+    container = await services.settled(reference)
 
     def work(root: int, sock: socket.socket) -> None:
         found = _Found(root, path, reference)
@@ -126,7 +126,7 @@ async def archive_put(
 
     Raises NotFound, InvalidParameter for a bad archive, Forbidden where nothing may be written.
     """
-    container = services.find(reference)
+    container = await services.settled(reference)
     _check_writable(container, path)
     user = container.record.config.user
 
@@ -171,7 +171,7 @@ def _check_writable(container: Container, path: str) -> None:
 
 def _open(root: int, path: str, flags: int, container: str, shown: str) -> int:
     try:
-        return mounts.open_in_root(root, path, flags)
+        return open_in_root(root, path, flags)
     except KernelError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             raise NotFound(f"Could not find the file {shown} in container {container}") from None
@@ -194,7 +194,7 @@ def _owner(root: int, user: str) -> tuple[int, int]:
 
     def entries(path: str) -> list[list[str]]:
         try:
-            found = mounts.open_in_root(root, path, os.O_PATH)
+            found = open_in_root(root, path, os.O_PATH)
         except KernelError:
             return []
         try:
@@ -240,7 +240,7 @@ class _Found:
         base = self._inside(self._folder)
         guess = posixpath.normpath(posixpath.join(base, text))
         try:
-            target = mounts.open_in_root(self._root, guess, os.O_PATH)
+            target = open_in_root(self._root, guess, os.O_PATH)
         except KernelError:
             return guess
         try:

@@ -15,9 +15,9 @@ from wherry.engine.containers.container import Container
 from wherry.engine.containers.healthstate import Health, Result
 from wherry.engine.containers.services import Services
 from wherry.engine.spec.runtimespec import process
-from wherry.engine.timestamps import SECOND
 from wherry.errors import WherryError
 from wherry.runtime.client import AttachRequest, Shim
+from wherry.timestamps import SECOND
 
 _INTERVAL = 30 * SECOND
 _TIMEOUT = 30 * SECOND

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from wherry.engine.timestamps import rfc3339
+from wherry.timestamps import rfc3339
 
 Status = Literal["none", "starting", "healthy", "unhealthy"]
 _KEPT = 5

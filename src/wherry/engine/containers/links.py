@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from wherry.engine.containers.container import Container
@@ -10,18 +10,24 @@ from wherry.engine.containers.services import Services
 from wherry.errors import Conflict, NotFound, WherryError
 from wherry.network.links import parse_link
 
+Aliases = Mapping[str, Sequence[str]]
+"""By id, what others call a container: ``/web/db``."""
 
-def names(services: Services, container: Container) -> list[str]:
+
+def aliases(services: Services) -> Aliases:
+    """What links call containers: one pass over all of them, for as many rows as are shown."""
+    found: dict[str, list[str]] = {}
+    for other in services:
+        for target, alias in _links(other):
+            container = _found(services, target)
+            if container is not None:
+                found.setdefault(container.id, []).append(f"/{other.record.name}/{alias}")
+    return found
+
+
+def names(container: Container, aliases: Aliases) -> list[str]:
     """All names of a container, its own first."""
-    return [
-        f"/{container.record.name}",
-        *(
-            f"/{other.record.name}/{alias}"
-            for other in services
-            for target, alias in _links(other)
-            if _found(services, target) is container
-        ),
-    ]
+    return [f"/{container.record.name}", *aliases.get(container.id, ())]
 
 
 def shown(services: Services, container: Container) -> list[str] | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from wherry.engine.containers import views
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.services import Services
 from wherry.engine.filters import Filters
+from wherry.engine.slices import slices
 from wherry.errors import InvalidParameter, NotFound, WherryError
 
 FILTERS = frozenset(
@@ -17,12 +19,43 @@ FILTERS = frozenset(
         *("label", "name", "network", "publish", "since", "status", "volume"),
     }
 )
+_OF_NETWORKS = ("network", "expose", "publish")
+_NOWHERE: Mapping[str, Any] = {"Networks": {}, "Ports": {}}
 _STATUSES = frozenset({"created", "dead", "exited", "paused", "removing", "restarting", "running"})
 _HEALTHS = frozenset({"none", "starting", "healthy", "unhealthy"})
 
 
-def select(services: Services, filters: Filters, *, all: bool, limit: int) -> list[Container]:
+async def select(services: Services, filters: Filters, *, all: bool, limit: int) -> list[Container]:
     """The wanted containers, newest first; raises InvalidParameter and NotFound for filters."""
+    filters = _checked(filters)
+    everything = all or "status" in filters or limit > 0
+    ordered = sorted(services, key=lambda one: one.record.created, reverse=True)
+    ordered = _between(services, ordered, filters)
+    ancestors = _ancestors(services, filters)
+    networked = any(filters.get(name) for name in _OF_NETWORKS)
+    chosen: list[Container] = []
+    async for some in slices(ordered):
+        some = [
+            container
+            for container in some
+            if (everything or container.state.running)
+            and (ancestors is None or container.record.image in ancestors)
+        ]
+        ids = [container.id for container in some]
+        settings = services.networks.settings_of(ids) if networked else {}
+        chosen += [
+            one
+            for one in some
+            if _matches(one, filters)
+            and (not networked or _on_networks(settings.get(one.id, _NOWHERE), filters))
+        ]
+        if 0 < limit <= len(chosen):
+            break
+    return chosen[:limit] if limit > 0 else chosen
+
+
+def _checked(filters: Filters) -> Filters:
+    """Filters that have a meaning; raises InvalidParameter."""
     filters.allow(FILTERS)
     for value in filters.get("status"):
         if value not in _STATUSES:
@@ -34,18 +67,7 @@ def select(services: Services, filters: Filters, *, all: bool, limit: int) -> li
         _number(value)
     if not filters.flag("is-task", False) and "is-task" in filters:
         filters = filters.without("is-task")
-    everything = all or "status" in filters or limit > 0
-    ordered = sorted(services, key=lambda one: one.record.created, reverse=True)
-    ordered = _between(services, ordered, filters)
-    ancestors = _ancestors(services, filters)
-    chosen = [
-        container
-        for container in ordered
-        if (everything or container.state.running)
-        and _matches(services, container, filters)
-        and (ancestors is None or container.record.image in ancestors)
-    ]
-    return chosen[:limit] if limit > 0 else chosen
+    return filters
 
 
 def _between(services: Services, ordered: list[Container], filters: Filters) -> list[Container]:
@@ -81,7 +103,7 @@ def _ancestors(services: Services, filters: Filters) -> set[str] | None:
     return wanted
 
 
-def _matches(services: Services, container: Container, filters: Filters) -> bool:
+def _matches(container: Container, filters: Filters) -> bool:
     record, state = container.record, container.state
     if "is-task" in filters:
         return False
@@ -99,9 +121,15 @@ def _matches(services: Services, container: Container, filters: Filters) -> bool
         and filters.pairs("label", record.config.labels or {})
         and any(filters.pattern("name", name) for name in names)
         and _on_volume(container, filters.get("volume"))
-        and _on_network(services, container, filters.get("network"))
-        and _has_port(services, container, "expose", filters.get("expose"))
-        and _has_port(services, container, "publish", filters.get("publish"))
+    )
+
+
+def _on_networks(settings: Mapping[str, Any], filters: Filters) -> bool:
+    """Whether a container with these ``NetworkSettings`` passes the filters on them."""
+    return (
+        _on_network(settings["Networks"], filters.get("network"))
+        and _has_port(settings["Ports"], "expose", filters.get("expose"))
+        and _has_port(settings["Ports"], "publish", filters.get("publish"))
     )
 
 
@@ -119,10 +147,9 @@ def _on_volume(container: Container, wanted: Sequence[str]) -> bool:
     return any(value in held or posixpath.normpath(value) in held for value in wanted)
 
 
-def _on_network(services: Services, container: Container, wanted: Sequence[str]) -> bool:
+def _on_network(networks: Mapping[str, Any], wanted: Sequence[str]) -> bool:
     if not wanted:
         return True
-    networks = services.networks.settings(container.id)["Networks"]
     held = set(networks) | {one["NetworkID"] for one in networks.values() if one["NetworkID"]}
     return any(
         value in held or any(len(value) >= 12 and one.startswith(value) for one in held)
@@ -130,11 +157,10 @@ def _on_network(services: Services, container: Container, wanted: Sequence[str])
     )
 
 
-def _has_port(services: Services, container: Container, kind: str, wanted: Sequence[str]) -> bool:
+def _has_port(shown: Mapping[str, Any], kind: str, wanted: Sequence[str]) -> bool:
     if not wanted:
         return True
     ports: set[tuple[int, str]] = set()
-    shown = services.networks.settings(container.id)["Ports"] or {}
     for key, places in shown.items():
         number, protocol = _port(key)
         if kind == "expose":

@@ -6,10 +6,10 @@ import os
 import re
 
 from wherry.engine.containers.record import Record
-from wherry.engine.timestamps import rfc3339
 from wherry.errors import InvalidParameter
 from wherry.runtime.bundle import LogConfig
 from wherry.runtime.logdrivers.options import parse_bool, parse_size
+from wherry.timestamps import rfc3339
 
 
 def log_config(record: Record, path: str) -> LogConfig:

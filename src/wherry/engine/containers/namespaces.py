@@ -56,6 +56,19 @@ def own_user_namespace(host: HostConfig, *, available: bool, host_only: bool) ->
     )
 
 
+async def settled(services: Services, host: HostConfig) -> None:
+    """Wait until a container can start that joins these namespaces, when the engine has just
+    opened: until what others have left is given back, and its donors are taken over.
+
+    Raises NotFound for a donor that there is not.
+    """
+    await services.adoption.cleared.wait()
+    for mode in (host.pid_mode, host.ipc_mode, host.network_mode):
+        reference = joined_reference(mode)
+        if reference:
+            await services.settled(reference)
+
+
 def resolve(
     services: Services, container_id: str, host: HostConfig, first_id: int | None
 ) -> Joined:

@@ -11,8 +11,8 @@ from wherry.engine.containers import furnish
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.services import Services
 from wherry.engine.filters import Filters
-from wherry.engine.timestamps import parse_moment
 from wherry.errors import Conflict, InvalidParameter
+from wherry.timestamps import parse_moment
 
 FILTERS = frozenset({"label", "label!", "until"})
 

@@ -7,21 +7,24 @@ import logging
 import os
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from wherry.engine import ids
 from wherry.engine.config.limits import HostFacts
+from wherry.engine.containers.adoption import Adoption
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.healthstate import Health
 from wherry.engine.containers.record import RANGES, Record
 from wherry.engine.containers.state import State
 from wherry.engine.containers.store import ContainerStore
 from wherry.engine.events import EventBus
+from wherry.engine.ids import Ids
+from wherry.engine.ids import find as find_id
 from wherry.engine.options import EngineConfig
 from wherry.errors import KernelError
 from wherry.images.store import ImageStore
 from wherry.instance import Instance
+from wherry.linux import cgroups
 from wherry.network.networks import Networks
 from wherry.runtime.client import Launcher
 from wherry.storage.layers import LayerStore
@@ -63,7 +66,9 @@ class Services:
     repaired: str = ""
     """What was damaged in the state store and has been repaired, if anything was."""
     closing: bool = False
+    adoption: Adoption = field(default_factory=Adoption)
     containers: dict[str, Container] = field(default_factory=dict)
+    ids: Ids = field(default_factory=Ids)
     names: dict[str, str] = field(default_factory=dict)
     reserved: set[str] = field(default_factory=set)
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
@@ -75,7 +80,15 @@ class Services:
 
     def find(self, reference: str) -> Container:
         """The container that an id, name or prefix means; raises NotFound."""
-        return self.containers[ids.find(reference, self.containers, self.names)]
+        return self.containers[find_id(reference, self.ids, self.names)]
+
+    async def settled(self, reference: str) -> Container:
+        """The same, once it has been taken over from an earlier engine; raises NotFound."""
+        container = self.find(reference)
+        if not self.adoption.expects(container.id):
+            return container
+        await self.adoption.of(container.id)
+        return self.find(reference)  # gone, if it was being removed
 
     def __iter__(self) -> Iterator[Container]:
         return iter(list(self.containers.values()))
@@ -83,12 +96,14 @@ class Services:
     def add(self, container: Container) -> None:
         """Take a container in."""
         self.containers[container.id] = container
+        self.ids.add(container.id)
         self.names[container.record.name] = container.id
 
     def forget(self, container: Container) -> None:
         """Let a container go."""
         self.unsaved.pop(container.id, None)
         self.containers.pop(container.id, None)
+        self.ids.discard(container.id)
         if self.names.get(container.record.name) == container.id:
             del self.names[container.record.name]
 
@@ -163,8 +178,8 @@ class Services:
 
     def publish_image(self, action: str, image_id: str, name: str) -> None:
         """Tell everyone what happened to an image, with its labels while it is there."""
-        found = self.images.find(image_id)
-        labels: Mapping[str, str] = (found.config.run.get("Labels") or {}) if found else {}
+        config = self.images.config(image_id)
+        labels: Mapping[str, str] = (config.run.get("Labels") or {}) if config else {}
         self.events.publish("image", action, image_id, {**labels, "name": name})
 
     def spawn(self, work: Coroutine[Any, Any, None], what: str) -> asyncio.Task[None]:
@@ -196,8 +211,12 @@ class Services:
 
     def cgroup(self, record: Record) -> str:
         """The container's cgroup, relative to each hierarchy."""
-        parent = record.host.cgroup_parent or self.config.cgroup_parent
-        return f"{'/' + parent.strip('/') if parent else self.instance.cgroup_parent}/{record.id}"
+        return self.cgroup_below(record.host.cgroup_parent, record.id)
+
+    def cgroup_below(self, parent: str, name: str) -> str:
+        """The cgroup ``name`` below the ``parent`` asked for ("": below the engine's own)."""
+        chosen = parent or self.config.cgroup_parent or self.instance.cgroup_parent
+        return cgroups.below(chosen, name)
 
     def log_path(self, record: Record) -> str:
         """The container's log file, "" for drivers that write none."""
@@ -213,8 +232,3 @@ async def _logged(work: Coroutine[Any, Any, None], what: str) -> None:
         raise
     except Exception:
         log.exception("%s failed", what)
-
-
-def without_pid(state: State) -> State:
-    """A state of a container that has no process."""
-    return replace(state, pid=0)

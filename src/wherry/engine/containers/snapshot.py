@@ -22,7 +22,7 @@ from wherry.engine.containers.services import Services
 from wherry.errors import NotFound
 from wherry.images import config as configs
 from wherry.images import reference, views
-from wherry.images.manifest import this_platform
+from wherry.images.platforms import this_platform
 from wherry.images.reference import Reference
 from wherry.images.store import Image
 from wherry.storage.archive.writer import tar_tree

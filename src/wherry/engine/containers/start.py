@@ -58,6 +58,7 @@ async def run(services: Services, container: Container) -> None:
 
 async def _start(services: Services, container: Container, undo: AsyncExitStack) -> None:
     record = container.record
+    await namespaces.settled(services, record.host)
     joined = namespaces.resolve(services, record.id, record.host, record.first_id)
     try:
         plan = services.networks.allocate(record.id)

@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from wherry.engine.timestamps import SECOND, rfc3339
 from wherry.errors import Conflict
+from wherry.timestamps import SECOND, rfc3339
 
 Status = Literal["created", "running", "paused", "restarting", "removing", "exited", "dead"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 from wherry import faults
@@ -60,6 +60,15 @@ def _policy(body: Mapping[str, Any]) -> RestartPolicy | None:
     return policy
 
 
+_CHANGEABLE = (
+    "blkio_weight", "cpu_shares", "nano_cpus", "cpu_period", "cpu_quota", "cpu_realtime_period",
+    "cpu_realtime_runtime", "cpuset_cpus", "cpuset_mems", "memory", "memory_swap",
+    "memory_reservation", "pids_limit",
+)  # fmt: skip
+"""What an update changes, as with Docker; the rest of Resources, such as the cgroup that the
+container is in, is fixed at its creation and ignored (moby, ``UpdateContainer``)."""
+
+
 def merged(host: HostConfig, given: Resources) -> HostConfig:
     """``host`` with the resources that were named; raises Conflict for contradictions."""
     if given.nano_cpus and (host.cpu_period or host.cpu_quota):
@@ -78,9 +87,7 @@ def merged(host: HostConfig, given: Resources) -> HostConfig:
             " memoryswap at the same time"
         )
     named = {
-        one.name: value
-        for one in fields(Resources)
-        if (value := getattr(given, one.name)) not in (0, "", None, ())
+        name: value for name in _CHANGEABLE if (value := getattr(given, name)) not in (0, "", None)
     }
     return replace(host, **named)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,8 +10,7 @@ from wherry.engine.containers import links
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.services import Services
 from wherry.engine.spec.runtimespec import apparmor_profile
-from wherry.engine.timestamps import SECOND, rfc3339
-from wherry.errors import WherryError
+from wherry.timestamps import SECOND, rfc3339
 
 DRIVER_NAMES = {"overlay": "overlay2"}
 """What Docker calls drivers that are the same thing."""
@@ -56,24 +54,29 @@ def inspect_view(services: Services, container: Container) -> dict[str, Any]:
     }
 
 
-def row_view(services: Services, container: Container) -> dict[str, Any]:
-    """A row of ``GET /containers/json``."""
+def row_view(
+    container: Container, settings: Mapping[str, Any], names: Sequence[str], image: str, now: int
+) -> dict[str, Any]:
+    """A row of ``GET /containers/json``, of what has been found out for many rows at once.
+
+    ``settings`` are its ``NetworkSettings``, ``image`` is the name that is shown for its image,
+    ``now`` is in nanoseconds since 1970.
+    """
     record, state = container.record, container.state
-    settings = services.networks.settings(record.id)
     summary: dict[str, Any] = {"NetworkMode": record.host.network_mode}
     if record.host.annotations:
         summary["Annotations"] = dict(record.host.annotations)
     return {
         "Id": record.id,
-        "Names": links.names(services, container),
-        "Image": shown_image(services, container),
+        "Names": list(names),
+        "Image": image,
         "ImageID": record.image,
         "Command": shown_command(record.args),
         "Created": record.created // SECOND,
         "Ports": ports_view(settings["Ports"]),
         "Labels": dict(record.config.labels or {}),
         "State": state.status,
-        "Status": state.summary(time.time_ns(), health_status(container)),
+        "Status": state.summary(now, health_status(container)),
         "HostConfig": summary,
         "NetworkSettings": {"Networks": settings["Networks"]},
         "Mounts": [point.view() for point in record.mounts if point.listed],
@@ -83,17 +86,6 @@ def row_view(services: Services, container: Container) -> dict[str, Any]:
 def health_status(container: Container) -> str:
     """``starting``, ``healthy``, ``unhealthy``, or "" without a health check."""
     return container.health.status if container.health is not None else ""
-
-
-def shown_image(services: Services, container: Container) -> str:
-    """The name the container was made with, or the id when that name means another image now."""
-    record = container.record
-    try:
-        if services.images.resolve_id(record.config.image) == record.image:
-            return record.config.image
-    except WherryError:
-        pass
-    return record.image
 
 
 def shown_command(args: Sequence[str]) -> str:

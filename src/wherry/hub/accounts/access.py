@@ -29,6 +29,8 @@ class Actor:
 
     ``ceiling`` caps every role (a read-only access token has Role.READ); ``scopes`` are the
     actions by repository that a bearer token carries, or None when nothing narrows the actor.
+    ``token`` is the id of the access token that the credentials come from, None for a password;
+    ``expires`` is when that one ends (unix seconds).
     """
 
     user: int | None = None
@@ -36,6 +38,13 @@ class Actor:
     admin: bool = False
     ceiling: Role = Role.ADMIN
     scopes: dict[str, frozenset[str]] | None = field(default=None, hash=False)
+    token: int | None = None
+    expires: int | None = None
+
+    def __post_init__(self) -> None:
+        # Below Role.ADMIN nobody administers, however the credentials came here.
+        if self.admin and self.ceiling < Role.ADMIN:
+            object.__setattr__(self, "admin", False)
 
     @property
     def anonymous(self) -> bool:
@@ -60,6 +69,15 @@ class Actor:
             return True
         actions = self.scopes.get(repository, frozenset())
         return action in actions or "*" in actions
+
+    def reach(self, repository: str) -> Role:
+        """The highest role that the credentials carry for a repository, whatever is stored."""
+        if self.scopes is None:
+            return self.ceiling
+        actions = self.scopes.get(repository, frozenset())
+        whole = {"pull": Role.READ, "push": Role.WRITE, "*": Role.ADMIN}
+        carried = max((whole.get(action, Role.NONE) for action in actions), default=Role.NONE)
+        return min(carried, self.ceiling)
 
 
 ANONYMOUS = Actor()

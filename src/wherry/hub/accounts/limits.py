@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from dataclasses import dataclass
 
@@ -25,7 +26,9 @@ class Limit:
         return f"{self.kind} {subject}"[:_LONGEST_KEY]
 
 
-LOGINS_FROM_ADDRESS = Limit("login from", 20, 60)
+LOGINS = Limit("login", 20, 60)
+"""Of one name from one address: many people may share an address (NAT, a proxy)."""
+LOGINS_FROM_ADDRESS = Limit("login from", 100, 60)
 LOGINS_AS_NAME = Limit("login as", 100, 60)
 SIGN_UPS = Limit("sign up from", 10, 3600)
 COMMENTS = Limit("comment by", 10, 600)
@@ -34,19 +37,57 @@ LONGEST_SECONDS = 3600
 """After this many seconds no limit remembers an event."""
 
 
+def source(address: str) -> str:
+    """What of a client's address counts: of IPv6 the network, which one customer has alone."""
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is None:
+        return str(ipaddress.ip_network((ip, 64), strict=False))
+    return str(getattr(ip, "ipv4_mapped", None) or ip)
+
+
+def logins(name: str, address: str) -> list[tuple[Limit, str]]:
+    """The limits on attempts to log in with a name from an address."""
+    network = source(address)
+    return [
+        (LOGINS, f"{network} {name}"),
+        (LOGINS_FROM_ADDRESS, network),
+        (LOGINS_AS_NAME, name),
+    ]
+
+
 def within(conn: Connection, wanted: list[tuple[Limit, str]], now: float | None = None) -> bool:
     """Whether one more event of each limit and subject would be allowed; counts nothing."""
     return all(_recent(conn, limit, subject, now) < limit.count for limit, subject in wanted)
 
 
 def count(conn: Connection, wanted: list[tuple[Limit, str]], now: float | None = None) -> bool:
-    """Counts an event for each limit and subject, if all allow it; says whether they do."""
+    """Counts an event for each limit and subject, if all allow it; says whether they do.
+
+    Events at the same time are counted one after the other, so no burst gets through.
+    """
+    if conn.dialect.name == "postgresql":  # SQLite has one writer anyway
+        for key in sorted(limit.key(subject) for limit, subject in wanted):
+            conn.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(key, 0))))
     if not within(conn, wanted, now):
         return False
     moment = int((time.time() if now is None else now) * 1000)
     rows = [{"key": limit.key(subject), "at": moment} for limit, subject in wanted]
     conn.execute(attempts.insert(), rows)
     return True
+
+
+def uncount(conn: Connection, wanted: list[tuple[Limit, str]], now: float) -> None:
+    """Takes back an event that was counted at ``now`` and turned out to be none."""
+    for limit, subject in wanted:
+        mine = (
+            select(attempts.c.id)
+            .where(attempts.c.key == limit.key(subject), attempts.c.at == int(now * 1000))
+            .limit(1)
+        )
+        conn.execute(attempts.delete().where(attempts.c.id == mine.scalar_subquery()))
 
 
 def forget(conn: Connection, now: float) -> int:

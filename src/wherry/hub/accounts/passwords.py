@@ -51,19 +51,27 @@ class PasswordVerifier:
         self._key = os.urandom(32)
         self._remembered: OrderedDict[bytes, float] = OrderedDict()
 
+    def mark(self, stored: str, password: str) -> bytes:
+        """What stands for this password and this hash in memory."""
+        text = f"{stored}\0{password}".encode(errors="surrogatepass")
+        return hmac.digest(self._key, text, hashlib.sha256)
+
+    def remembers(self, mark: bytes) -> bool:
+        """Whether the password was verified a short while ago."""
+        return self._remembered.get(mark, 0) > time.monotonic()
+
     async def verify(self, stored: str, password: str) -> bool:
         """Whether ``password`` belongs to the hash; an empty hash (no such user) takes as long."""
         if len(password) > _MAXIMUM:
             return False
-        mark = hmac.digest(self._key, f"{stored}\0{password}".encode(), hashlib.sha256)
-        now = time.monotonic()
-        if self._remembered.get(mark, 0) > now:
+        mark = self.mark(stored, password)
+        if self.remembers(mark):
             return True
         loop = asyncio.get_running_loop()
         good = await loop.run_in_executor(self._pool, _verify, stored or _UNKNOWN_USER, password)
         if not good or not stored:
             return False
-        self._remembered[mark] = now + _REMEMBER_SECONDS
+        self._remembered[mark] = time.monotonic() + _REMEMBER_SECONDS
         if len(self._remembered) > _REMEMBER_COUNT:
             self._remembered.popitem(last=False)
         return True

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, select
 
 from wherry.errors import Unauthorized
-from wherry.hub.accounts.access import CATALOG
+from wherry.hub.accounts.access import CATALOG, Actor
 from wherry.hub.database import Database
 from wherry.hub.schema import signing_keys
 
@@ -29,12 +29,22 @@ _REREAD_SECONDS = 5
 
 @dataclass(frozen=True)
 class Claims:
-    """What a verified token says."""
+    """What a verified token says; ``token`` is the access token that it was made with."""
 
     user: int | None
     name: str
     role: int
     scopes: dict[str, frozenset[str]]
+    token: int | None
+
+
+@dataclass(frozen=True)
+class Issued:
+    """A new token, when it was made (unix seconds), and for how many seconds it is good."""
+
+    token: str
+    at: int
+    seconds: int
 
 
 @dataclass(frozen=True)
@@ -54,26 +64,28 @@ class TokenIssuer:
         self._keys: dict[str, _Key] = {}
         self._read_at = 0.0
 
-    async def issue(
-        self, service: str, user: int | None, name: str, role: int, access: list[dict[str, Any]]
-    ) -> tuple[str, int]:
-        """A signed token and the unix time it was issued at."""
+    async def issue(self, service: str, actor: Actor, access: list[dict[str, Any]]) -> Issued:
+        """A signed token for what ``access`` lists; it ends with the credentials of ``actor``."""
         key = await self._signing_key()
         now = int(time.time())
+        end = now + self.token_lifetime
+        if actor.expires is not None:
+            end = min(end, actor.expires)
         claims = {
             "iss": _ISSUER,
-            "sub": name,
+            "sub": actor.name,
             "aud": service,
             "iat": now,
             "nbf": now - 10,
-            "exp": now + self.token_lifetime,
+            "exp": end,
             "jti": secrets.token_hex(12),
-            "uid": user,
-            "role": role,
+            "uid": actor.user,
+            "role": int(actor.ceiling),
+            "tok": actor.token,
             "access": access,
         }
         token = jwt.encode(claims, key.private, algorithm=_ALGORITHM, headers={"kid": key.id})
-        return token, now
+        return Issued(token, now, end - now)
 
     async def verify(self, token: str, service: str) -> Claims:
         """The claims of a token that this hub signed for ``service``. Raises Unauthorized."""
@@ -97,7 +109,7 @@ class TokenIssuer:
         }
         if any(entry.get("type") == "registry" and entry["actions"] for entry in claims["access"]):
             scopes[CATALOG] = frozenset("*")
-        return Claims(claims["uid"], claims["sub"], claims["role"], scopes)
+        return Claims(claims["uid"], claims["sub"], claims["role"], scopes, claims.get("tok"))
 
     async def _signing_key(self) -> _Key:
         newest = max(self._keys.values(), key=lambda key: key.created, default=None)

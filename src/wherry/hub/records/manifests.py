@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, select, update
+from sqlalchemy import Connection, Select, and_, select, update
 
 from wherry.hub.database import upsert
 from wherry.hub.registry.manifest import ImageFacts, ParsedManifest
@@ -118,20 +118,6 @@ def add(
     return int(manifest)
 
 
-def missing_children(conn: Connection, repository: int, digests: list[str]) -> list[str]:
-    """Those of ``digests`` that are no manifest of the repository."""
-    found: set[str] = set()
-    for start in range(0, len(digests), 500):
-        part = digests[start : start + 500]
-        rows = conn.execute(
-            select(manifests.c.digest).where(
-                manifests.c.repository_id == repository, manifests.c.digest.in_(part), _live
-            )
-        )
-        found.update(row.digest for row in rows)
-    return [digest for digest in digests if digest not in found]
-
-
 def is_child(conn: Connection, repository: int, digest: str) -> bool:
     """Whether an index of the repository lists this manifest."""
     row = conn.execute(
@@ -203,6 +189,44 @@ def tags_on(conn: Connection, repository: int, digest: str) -> list[str]:
         select(tags.c.name)
         .join(manifests, manifests.c.id == tags.c.manifest_id)
         .where(tags.c.repository_id == repository, manifests.c.digest == digest)
+        .order_by(tags.c.name)
+    )
+    return [row.name for row in rows]
+
+
+def tags_needing(conn: Connection, repository: int, digest: str) -> list[str]:
+    """The tags that name a manifest, or an index over it at any depth."""
+    itself = select(manifests.c.id).where(
+        manifests.c.repository_id == repository, manifests.c.digest == digest, _live
+    )
+    return _tags_above(conn, repository, itself)
+
+
+def tags_needing_blob(conn: Connection, repository: int, digest: str) -> list[str]:
+    """The tags of manifests that need a blob, and of indexes over those."""
+    users = select(manifest_blobs.c.manifest_id.label("id")).where(
+        manifest_blobs.c.repository_id == repository, manifest_blobs.c.digest == digest
+    )
+    return _tags_above(conn, repository, users)
+
+
+def _tags_above(conn: Connection, repository: int, start: Select[tuple[int]]) -> list[str]:
+    # A union drops what was found before: each manifest is climbed from once, loops end.
+    above = start.cte("above", recursive=True)
+    parents = (
+        select(manifest_children.c.manifest_id)
+        .join(
+            manifests,
+            (manifests.c.repository_id == manifest_children.c.repository_id)
+            & (manifests.c.digest == manifest_children.c.digest),
+        )
+        .join(above, above.c.id == manifests.c.id)
+        .where(manifest_children.c.repository_id == repository)
+    )
+    above = above.union(parents)
+    rows = conn.execute(
+        select(tags.c.name)
+        .where(tags.c.repository_id == repository, tags.c.manifest_id.in_(select(above.c.id)))
         .order_by(tags.c.name)
     )
     return [row.name for row in rows]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, exists, func, select, update
 
 from wherry.errors import Conflict
 from wherry.hub.accounts.access import Role
 from wherry.hub.database import upsert
 from wherry.hub.records import users as user_records
-from wherry.hub.records.repositories import create_owner, owner_id
+from wherry.hub.records.repositories import create_owner
 from wherry.hub.schema import (
     members,
     owners,
@@ -35,6 +36,7 @@ class Owner:
     website: str
     quota: int | None
     member_role: int
+    reserved: bool
     created: int
 
 
@@ -56,10 +58,41 @@ def find(conn: Connection, name: str) -> Owner | None:
 
 def create(conn: Connection, name: str, creator: int) -> None:
     """Makes an organisation managed by ``creator``. Raises Conflict, InvalidParameter."""
-    user_records.check_name(name)
-    if owner_id(conn, name) is not None:
-        raise Conflict(f"the name {name} is taken")
+    maker = user_records.by_id(conn, creator)
+    user_records.check_free(conn, name, administrator=maker is not None and maker.admin)
     set_member(conn, create_owner(conn, name, None), creator, manager=True)
+
+
+_has_members = exists().where(members.c.owner_id == owners.c.id)
+
+
+def reserve(conn: Connection, names: Iterable[str]) -> None:
+    """Makes ``names`` the hub's own where no user and no organisation with members has them."""
+    wanted = list(names)
+    for name in wanted:
+        create_owner(conn, name, None)
+    conn.execute(
+        update(owners)
+        .where(owners.c.name.in_(wanted), owners.c.user_id.is_(None), ~_has_members)
+        .values(reserved=True)
+    )
+
+
+def taken(conn: Connection, names: Iterable[str]) -> list[Owner]:
+    """Those of ``names`` that people had before they could be the hub's own."""
+    rows = conn.execute(
+        select(owners)
+        .where(owners.c.name.in_(list(names)), owners.c.reserved.is_(False))
+        .order_by(owners.c.name)
+    )
+    return [Owner(**row._mapping) for row in rows]
+
+
+def take_over(conn: Connection, owner: int) -> None:
+    """Makes a name the hub's own; who had it keeps the account, but not the repositories."""
+    conn.execute(members.delete().where(members.c.owner_id == owner))
+    conn.execute(teams.delete().where(teams.c.owner_id == owner))
+    conn.execute(update(owners).where(owners.c.id == owner).values(user_id=None, reserved=True))
 
 
 def change(conn: Connection, /, owner: int, **values: Any) -> None:
@@ -94,13 +127,17 @@ def set_member(conn: Connection, owner: int, user: int, *, manager: bool) -> Non
 
 
 def remove_member(conn: Connection, owner: int, user: int) -> None:
-    """Removes a member from the organisation and its teams. Raises Conflict for the last."""
+    """Removes a member from the organisation and its teams. Raises Conflict for the last.
+
+    Names of the hub need no manager: its administrators manage them.
+    """
     others = conn.execute(
         select(func.count())
         .select_from(members)
         .where(members.c.owner_id == owner, members.c.user_id != user, members.c.manager.is_(True))
     ).scalar_one()
-    if others == 0:
+    mine_alone = select(owners.c.id).where(owners.c.id == owner, owners.c.reserved.is_(False))
+    if others == 0 and conn.execute(mine_alone).first() is not None:
         raise Conflict("an organisation needs at least one manager")
     mine = select(teams.c.id).where(teams.c.owner_id == owner)
     conn.execute(

@@ -158,6 +158,12 @@ def owner_id(conn: Connection, name: str) -> int | None:
     return conn.execute(select(owners.c.id).where(owners.c.name == name)).scalar()
 
 
+def reserved_owners(conn: Connection) -> list[str]:
+    """The names that belong to the hub and its administrators."""
+    rows = conn.execute(select(owners.c.name).where(owners.c.reserved.is_(True)))
+    return [row.name for row in rows]
+
+
 def create_owner(conn: Connection, name: str, user: int | None, **values: Any) -> int:
     """Adds an owner; the id of the existing one when the name is taken already."""
     conn.execute(

@@ -9,12 +9,15 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 
-from wherry.errors import Conflict, InvalidParameter
-from wherry.hub.records.repositories import create_owner, owner_id
+from wherry.errors import Conflict, InvalidParameter, Unauthorized
+from wherry.hub.accounts import reserved
+from wherry.hub.records.repositories import create_owner, owner_id, reserved_owners
 from wherry.hub.schema import access_tokens, sessions, users
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9]|[._-](?=[a-z0-9])){1,38}")
 _USE_RESOLUTION = 300
+_MOST_LOGINS = 200
+_SHOW_EXPIRED = 30 * 86_400
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,25 @@ class User:
 
 @dataclass(frozen=True)
 class AccessToken:
-    """A personal access token with its user; ``stale`` when its use was noted long ago."""
+    """An access token with its user; ``stale`` when its use was noted long ago."""
 
     id: int
     role: int
+    expires: int | None
     user: User
     stale: bool
+
+
+@dataclass(frozen=True)
+class Login:
+    """A token that a login makes; ``parent`` is the token that was the password, if it was one."""
+
+    user: int
+    name: str
+    address: str
+    role: int
+    expires: int
+    parent: int | None
 
 
 def check_name(name: str) -> str:
@@ -48,6 +64,19 @@ def check_name(name: str) -> str:
             "a name has 2 to 39 lower-case letters, digits and single . _ - between them"
         )
     return name
+
+
+def check_free(conn: Connection, name: str, *, administrator: bool) -> None:
+    """Whether a new user or organisation may be called so. Raises InvalidParameter, Conflict.
+
+    ``administrator``: the new user, or who makes the organisation, administers the hub.
+    """
+    check_name(name)
+    reason = reserved.refusal(name, reserved_owners(conn), administrator=administrator)
+    if reason is not None:
+        raise Conflict(reason)
+    if owner_id(conn, name) is not None or by_name(conn, name) is not None:
+        raise Conflict(f"the name {name} is taken")
 
 
 def by_id(conn: Connection, user: int) -> User | None:
@@ -71,9 +100,7 @@ def create(
     conn: Connection, name: str, password_hash: str, email: str = "", *, admin: bool = False
 ) -> User:
     """Adds a user and the owner of the same name. Raises InvalidParameter, Conflict."""
-    check_name(name)
-    if owner_id(conn, name) is not None or by_name(conn, name) is not None:
-        raise Conflict(f"the name {name} is taken")
+    check_free(conn, name, administrator=admin)
     conn.execute(
         users.insert().values(
             name=name,
@@ -103,21 +130,14 @@ def listing(conn: Connection, after: str = "", limit: int = 200) -> list[User]:
 
 
 def add_token(
-    conn: Connection,
-    user: int,
-    name: str,
-    secret_hash: str,
-    role: int,
-    expires: int | None,
-    kind: str = "personal",
+    conn: Connection, user: int, name: str, secret_hash: str, role: int, expires: int | None
 ) -> None:
-    """Stores the hash of a new access token."""
+    """Stores the hash of a new personal token."""
     conn.execute(
         access_tokens.insert().values(
             user_id=user,
             name=name,
             hash=secret_hash,
-            kind=kind,
             role=role,
             created=int(time.time()),
             expires=expires,
@@ -125,8 +145,57 @@ def add_token(
     )
 
 
+def add_login(conn: Connection, login: Login, secret_hash: str) -> None:
+    """Stores the hash of a login's token: capped by its parent, and gone when that goes.
+
+    A user has so many of them at most; the oldest make room. Raises Unauthorized when the
+    parent was revoked meanwhile.
+    """
+    role, expires = login.role, login.expires
+    if login.parent is not None:
+        parent = token_by_id(conn, login.parent, int(time.time()))
+        if parent is None:
+            raise Unauthorized("the access token was revoked")
+        role = min(role, parent.role)
+        expires = expires if parent.expires is None else min(expires, parent.expires)
+    conn.execute(
+        access_tokens.insert().values(
+            user_id=login.user,
+            parent_id=login.parent,
+            name=login.name[:60],
+            address=login.address,
+            hash=secret_hash,
+            kind="refresh",
+            role=role,
+            created=int(time.time()),
+            expires=expires,
+        )
+    )
+    logins = select(access_tokens.c.id).where(
+        access_tokens.c.user_id == login.user, access_tokens.c.kind == "refresh"
+    )
+    too_old = conn.execute(
+        logins.order_by(access_tokens.c.id.desc()).offset(_MOST_LOGINS).limit(1)
+    ).scalar()
+    if too_old is not None:
+        conn.execute(
+            access_tokens.delete().where(
+                access_tokens.c.id.in_(logins.where(access_tokens.c.id <= too_old))
+            )
+        )
+
+
 def token(conn: Connection, secret_hash: str, now: int) -> AccessToken | None:
     """The live token with that hash, of a live account."""
+    return _live_token(conn, access_tokens.c.hash == secret_hash, now)
+
+
+def token_by_id(conn: Connection, token_id: int, now: int) -> AccessToken | None:
+    """The live token with that id, of a live account."""
+    return _live_token(conn, access_tokens.c.id == token_id, now)
+
+
+def _live_token(conn: Connection, condition: Any, now: int) -> AccessToken | None:
     row = conn.execute(
         select(
             access_tokens.c.id,
@@ -134,14 +203,15 @@ def token(conn: Connection, secret_hash: str, now: int) -> AccessToken | None:
             access_tokens.c.user_id,
             access_tokens.c.used,
             access_tokens.c.expires,
-        ).where(access_tokens.c.hash == secret_hash)
+        ).where(condition)
     ).first()
     if row is None or (row.expires is not None and row.expires <= now):
         return None
     user = by_id(conn, row.user_id)
     if user is None or user.disabled:
         return None
-    return AccessToken(row.id, row.role, user, (row.used or 0) < now - _USE_RESOLUTION)
+    stale = (row.used or 0) < now - _USE_RESOLUTION
+    return AccessToken(row.id, row.role, row.expires, user, stale)
 
 
 def note_token_use(conn: Connection, token_id: int, now: int) -> None:
@@ -151,16 +221,34 @@ def note_token_use(conn: Connection, token_id: int, now: int) -> None:
 
 def tokens_of(conn: Connection, user: int) -> list[dict[str, Any]]:
     """The user's personal tokens, newest first."""
+    return _tokens(conn, user, "personal", int(time.time()) - _SHOW_EXPIRED)
+
+
+def logins_of(conn: Connection, user: int) -> list[dict[str, Any]]:
+    """The live tokens that logins of programs made for the user, newest first.
+
+    ``parent`` is the name of the personal token that was the password, if it was one.
+    """
+    return _tokens(conn, user, "refresh", int(time.time()))
+
+
+def _tokens(conn: Connection, user: int, kind: str, since: int) -> list[dict[str, Any]]:
+    parent = access_tokens.alias("parent")
     rows = conn.execute(
-        select(access_tokens)
-        .where(access_tokens.c.user_id == user, access_tokens.c.kind == "personal")
+        select(access_tokens, parent.c.name.label("parent"))
+        .outerjoin(parent, parent.c.id == access_tokens.c.parent_id)
+        .where(
+            access_tokens.c.user_id == user,
+            access_tokens.c.kind == kind,
+            access_tokens.c.expires.is_(None) | (access_tokens.c.expires > since),
+        )
         .order_by(access_tokens.c.id.desc())
     )
     return [dict(row._mapping) for row in rows]
 
 
 def remove_token(conn: Connection, user: int, token_id: int) -> bool:
-    """Revokes one of the user's tokens; False when it is not theirs."""
+    """Revokes one of the user's tokens and what descends from it; False when it is not theirs."""
     gone = conn.execute(
         access_tokens.delete().where(
             access_tokens.c.id == token_id, access_tokens.c.user_id == user
@@ -204,10 +292,12 @@ def remove_session(conn: Connection, secret_hash: str) -> None:
 
 
 def remove_sessions(conn: Connection, user: int) -> None:
-    """Ends all sessions and login tokens of a user (password changed, account disabled)."""
+    """Ends what was made with a user's password: web sessions and logins of programs."""
     conn.execute(sessions.delete().where(sessions.c.user_id == user))
     conn.execute(
         access_tokens.delete().where(
-            access_tokens.c.user_id == user, access_tokens.c.kind == "refresh"
+            access_tokens.c.user_id == user,
+            access_tokens.c.kind == "refresh",
+            access_tokens.c.parent_id.is_(None),
         )
     )

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from aiohttp import web
 from sqlalchemy import Connection
 
-from wherry.hub.accounts.access import ACTION_ROLES, Actor, Role, may_create, role
+from wherry.hub.accounts.access import ACTION_ROLES, CATALOG, Actor, Role, may_create, role
 from wherry.hub.hub import hub_of
 from wherry.hub.records import repositories
 from wherry.hub.records.repositories import Repository
 from wherry.hub.registry.errors import RegistryError, denied, name_unknown, unauthorized
 from wherry.hub.registry.names import repository_name
 from wherry.hub.requests import SERVICE, actor_of, base_url
+
+CATALOG_PATH = "/v2/_catalog"
 
 
 @dataclass(frozen=True)
@@ -101,9 +103,7 @@ def _refusal(request: web.Request, name: str, action: str, found: Look) -> Regis
     needed = ACTION_ROLES[action]
     has_role = found.role >= needed or (found.creatable and action == "push")
     if actor.anonymous and not actor.admin:
-        # Who asks whether a blob is there is about to push; some clients keep their first token.
-        looks = request.method == "HEAD" and "digest" in request.match_info
-        return challenge(request, name, "push" if looks else action)
+        return challenge(request, name, _wanted(request, action))
     if has_role and actor.scopes is not None:
         return challenge(request, name, action, error="insufficient_scope")
     if action == "pull" or (found.role < Role.READ and action == "delete"):
@@ -111,23 +111,46 @@ def _refusal(request: web.Request, name: str, action: str, found: Look) -> Regis
     return denied(f"requested access to {name} is denied")
 
 
+def _wanted(request: web.Request, action: str) -> str:
+    """The action that a client should ask a token for when it is about to do ``action``."""
+    # Who asks whether a blob is there is about to push; some clients keep their first token.
+    looks = request.method == "HEAD" and "digest" in request.match_info
+    return "push" if looks else action
+
+
+def renewal(request: web.Request) -> RegistryError:
+    """The challenge for credentials that are not good (any more).
+
+    It names the scope that the request needs, because clients ask for what the challenge says.
+    """
+    try:
+        name = requested_name(request) if "name" in request.match_info else ""
+    except RegistryError:
+        name = ""
+    action = {"GET": "pull", "HEAD": "pull", "DELETE": "delete"}.get(request.method, "push")
+    if "upload" in request.match_info:
+        action = "push"
+    catalog = request.path == CATALOG_PATH
+    return challenge(request, name, _wanted(request, action), "invalid_token", catalog=catalog)
+
+
 def challenge(
-    request: web.Request, name: str = "", action: str = "pull", error: str = ""
+    request: web.Request,
+    name: str = "",
+    action: str = "pull",
+    error: str = "",
+    *,
+    catalog: bool = False,
 ) -> RegistryError:
-    """401 with the header that sends clients to the token endpoint."""
-    refusal = unauthorized()
-    refusal.headers["WWW-Authenticate"] = challenge_header(request, name, action, error)
-    return refusal
-
-
-def challenge_header(
-    request: web.Request, name: str = "", action: str = "pull", error: str = ""
-) -> str:
-    """The WWW-Authenticate value (token authentication specification)."""
+    """401 with the header that sends clients to the token endpoint (token authentication spec)."""
     parts = [f'Bearer realm="{base_url(request)}/token"', f'service="{SERVICE}"']
     if name:
         actions = {"pull": "pull", "push": "pull,push", "delete": "delete"}[action]
         parts.append(f'scope="repository:{name}:{actions}"')
+    if catalog:
+        parts.append(f'scope="{CATALOG}:*"')
     if error:
         parts.append(f'error="{error}"')
-    return ",".join(parts)
+    refusal = unauthorized()
+    refusal.headers["WWW-Authenticate"] = ",".join(parts)
+    return refusal

@@ -7,15 +7,17 @@ import re
 import time
 
 from aiohttp import web
+from sqlalchemy import Connection
 
 from wherry.errors import NotFound
 from wherry.hub.hub import Hub, hub_of
-from wherry.hub.records import blobs
+from wherry.hub.records import blobs, manifests
 from wherry.hub.records.blobs import Blob
 from wherry.hub.records.repositories import Repository
 from wherry.hub.registry import names, upstream
 from wherry.hub.registry.authorize import authorize
 from wherry.hub.registry.errors import RegistryError, blob_unknown
+from wherry.hub.registry.immutable import check_unneeded
 from wherry.hub.registry.relay import relay
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
@@ -27,12 +29,14 @@ async def get_blob(request: web.Request) -> web.StreamResponse:
     digest = names.digest(request.match_info["digest"])
     repository = await authorize(request, "pull")
     hub = hub_of(request)
+    # RFC 9111, section 3.5: a shared cache may give what is "public" to anybody.
+    everybody = hub.config.anonymous_pull and not repository.private
     headers = {
         "Docker-Content-Digest": digest,
         "ETag": f'"{digest}"',
         "Content-Type": "application/octet-stream",
         "Accept-Ranges": "bytes",
-        "Cache-Control": f"{'private' if repository.private else 'public'}, max-age=31536000",
+        "Cache-Control": f"{'public' if everybody else 'private'}, max-age=31536000",
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "default-src 'none'; sandbox",
     }
@@ -145,6 +149,12 @@ async def delete_blob(request: web.Request) -> web.Response:
     """Takes a blob out of the repository (spec, "Deleting Blobs")."""
     digest = names.digest(request.match_info["digest"])
     repository = await authorize(request, "delete")
-    if not await hub_of(request).db.write(blobs.unlink, repository.id, digest):
-        raise blob_unknown(digest)
+    await hub_of(request).db.write(_remove, repository, digest)
     return web.Response(status=202)
+
+
+def _remove(conn: Connection, repository: Repository, digest: str) -> None:
+    """Takes the blob out. Raises BLOB_UNKNOWN, and DENIED when an immutable tag needs it."""
+    check_unneeded(repository, manifests.tags_needing_blob(conn, repository.id, digest), digest)
+    if not blobs.unlink(conn, repository.id, digest):
+        raise blob_unknown(digest)

@@ -12,7 +12,13 @@ from wherry.hub.hub import hub_of
 from wherry.hub.records import manifests, repositories
 from wherry.hub.records.manifests import Referrer
 from wherry.hub.registry import names
-from wherry.hub.registry.authorize import authorize, challenge, may_know, requested_name
+from wherry.hub.registry.authorize import (
+    CATALOG_PATH,
+    authorize,
+    challenge,
+    may_know,
+    requested_name,
+)
 from wherry.hub.registry.errors import RegistryError, page_size_invalid
 from wherry.hub.registry.manifest import OCI_INDEX
 from wherry.hub.requests import actor_of
@@ -61,14 +67,14 @@ async def list_catalog(request: web.Request) -> web.Response:
     actor = actor_of(request)
     hub = hub_of(request)
     if actor.anonymous and not actor.admin and not hub.config.anonymous_pull:
-        raise challenge(request)
+        raise challenge(request, catalog=True)
     limit = page_size(request.query.get("n"))
     limit = _CATALOG_PAGE if limit is None else limit
     last = request.query.get("last", "")[:300]
     found = await hub.db.read(
         repositories.catalog, actor, hub.config.anonymous_pull, last, limit + 1
     )
-    shown, headers = _page(found, limit, "/v2/_catalog")
+    shown, headers = _page(found, limit, CATALOG_PATH)
     body = {"repositories": [names.display_name(name) for name in shown]}
     return web.json_response(body, headers=headers)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import fnmatch
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -19,12 +18,12 @@ from wherry.hub.registry import names, upstream
 from wherry.hub.registry.authorize import authorize, authorize_new, requested_name
 from wherry.hub.registry.errors import (
     RegistryError,
-    denied,
     digest_invalid,
     manifest_blobs_unknown,
     manifest_unknown,
     tag_invalid,
 )
+from wherry.hub.registry.immutable import check_mutable, check_unneeded
 from wherry.hub.registry.manifest import (
     MAX_CONFIG,
     ImageFacts,
@@ -34,7 +33,8 @@ from wherry.hub.registry.manifest import (
 )
 from wherry.hub.requests import actor_of, client_address
 
-_MAX_TAGS = 100
+_MAX_TAGS = 50
+"""Each is answered with a header of its own, and common clients refuse a hundred headers."""
 
 
 async def get_manifest(request: web.Request) -> web.Response:
@@ -147,16 +147,6 @@ def store(conn: Connection, repository: Repository, push: Push, sparse: bool) ->
     events.pushed(conn, repository, push.actor, push.address, push.digest, list(push.tags))
 
 
-def check_mutable(conn: Connection, repository: Repository, tag: str, digest: str | None) -> None:
-    """Raises DENIED when ``tag`` exists, is immutable, and would name another digest."""
-    patterns = repository.immutable_tags.split()
-    if not any(fnmatch.fnmatchcase(tag, pattern) for pattern in patterns):
-        return
-    now = manifests.tag_digest(conn, repository.id, tag)
-    if now is not None and now != digest:
-        raise denied(f"tag {tag} of {repository.name} is immutable")
-
-
 def _created(push: Push) -> int | None:
     text = push.image.created if push.image else ""
     text = text or push.parsed.annotations.get("org.opencontainers.image.created", "")
@@ -232,9 +222,8 @@ def remove(
 ) -> None:
     """Moves a tag or manifest to the trash. Raises MANIFEST_UNKNOWN and DENIED."""
     if names.is_digest(reference):
-        gone = manifests.tags_on(conn, repository.id, reference)
-        for tag in gone:
-            check_mutable(conn, repository, tag, None)
+        needing = manifests.tags_needing(conn, repository.id, reference)
+        check_unneeded(repository, needing, reference)
         if manifests.remove(conn, repository.id, reference, actor) is None:
             raise manifest_unknown(reference)
     else:

@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from wherry.errors import Forbidden, Unauthorized
+from wherry.errors import Forbidden, InvalidParameter, Unauthorized
 from wherry.hub.accounts.access import Actor
 from wherry.hub.hub import hub_of
 from wherry.hub.registry import blobs, listings, manifests, token, uploads
-from wherry.hub.registry.authorize import challenge
+from wherry.hub.registry.authorize import CATALOG_PATH, renewal
 from wherry.hub.registry.errors import (
     RegistryError,
     too_many_requests,
@@ -41,7 +41,7 @@ def registry_app_routes() -> list[web.RouteDef]:
         routes.append(web.route("POST", path, _in_registry_form(token.post_token)))
     add("GET", "/v2", token.ping)
     add("GET", "/v2/", token.ping)
-    add("GET", "/v2/_catalog", listings.list_catalog)
+    add("GET", CATALOG_PATH, listings.list_catalog)
     add("GET", "/v2/{name:.+}/tags/list", listings.list_tags)
     add("GET", "/v2/{name:.+}/referrers/{digest}", listings.list_referrers)
     add("POST", "/v2/{name:.+}/blobs/uploads", uploads.post_upload)
@@ -74,7 +74,7 @@ def _guarded(handler: _Handler) -> _Handler:
         try:
             actor = await hub.identifier.from_header(header, SERVICE, client_address(request))
         except Unauthorized as error:
-            refusal = challenge(request, error="invalid_token")
+            refusal = renewal(request)
             refusal.args = (str(error),)
             raise refusal from None
         except Forbidden:
@@ -95,6 +95,8 @@ def _in_registry_form(handler: _Handler) -> _Handler:
             return await handler(request)
         except RegistryError as error:
             return _error(request, error)
+        except InvalidParameter as error:
+            return _error(request, RegistryError(400, "UNSUPPORTED", str(error)))
         except web.HTTPException:
             raise
         except (ConnectionError, TimeoutError):

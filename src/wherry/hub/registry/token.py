@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import datetime
 import re
-import time
 from typing import Any
 
 from aiohttp import web
 
 from wherry.errors import Forbidden, Unauthorized
+from wherry.hub import texts
 from wherry.hub.accounts.access import ACTION_ROLES, Actor, Role
-from wherry.hub.accounts.identify import hash_secret, new_secret
 from wherry.hub.hub import Hub, hub_of
-from wherry.hub.records import users
 from wherry.hub.registry.authorize import challenge, look
 from wherry.hub.registry.errors import (
     RegistryError,
@@ -36,7 +34,8 @@ async def get_token(request: web.Request) -> web.Response:
     access = await grant(hub, actor, _split(request.query.getall("scope", [])))
     body = await _answer(hub, actor, access)
     if request.query.get("offline_token") == "true" and not actor.anonymous:
-        body["refresh_token"] = await _refresh_token(hub, actor, request.query.get("client_id"))
+        client = request.query.get("client_id", "")
+        body["refresh_token"] = await _refresh_token(request, actor, client)
     return web.json_response(body, headers={"Cache-Control": "no-store"})
 
 
@@ -44,13 +43,13 @@ async def post_token(request: web.Request) -> web.Response:
     """The same by form: grant types ``password`` and ``refresh_token``."""
     hub = hub_of(request)
     form = await request.post()
-    values = {key: str(value) for key, value in form.items()}
+    values = {key: texts.check(str(value)) for key, value in form.items()}
     kind = values.get("grant_type", "")
     refresh = values.get("refresh_token", "")
     if kind == "password":
         actor = await _login(request, values.get("username", ""), values.get("password", ""))
     elif kind == "refresh_token":
-        actor = await _refreshed(hub, refresh)
+        actor = await _refreshed(request, refresh)
     else:
         raise RegistryError(400, "UNSUPPORTED", f"grant type {kind[:40]!r} is not supported")
     access = await grant(hub, actor, _split([values.get("scope", "")]))
@@ -61,7 +60,7 @@ async def post_token(request: web.Request) -> web.Response:
     if kind == "refresh_token":
         body["refresh_token"] = refresh
     elif values.get("access_type") == "offline":
-        body["refresh_token"] = await _refresh_token(hub, actor, values.get("client_id"))
+        body["refresh_token"] = await _refresh_token(request, actor, values.get("client_id", ""))
     return web.json_response(body, headers={"Cache-Control": "no-store"})
 
 
@@ -92,28 +91,23 @@ def _wrong(error: Exception) -> RegistryError:
     return refusal
 
 
-async def _refreshed(hub: Hub, secret: str) -> Actor:
-    token = await hub.db.read(users.token, hash_secret(secret), int(time.time()))
-    if token is None:
-        raise unauthorized("the refresh token is not valid")
-    user = token.user
-    return Actor(user.id, user.name, user.admin and token.role >= Role.ADMIN, Role(token.role))
+async def _refreshed(request: web.Request, secret: str) -> Actor:
+    try:
+        return await hub_of(request).identifier.access_token(secret)
+    except Unauthorized:
+        raise unauthorized("the refresh token is not valid") from None
 
 
-async def _refresh_token(hub: Hub, actor: Actor, client: str | None) -> str:
-    if actor.user is None or actor.scopes is not None:
-        raise denied("a refresh token needs a login")
-    secret = new_secret()
-    await hub.db.write(
-        users.add_token,
-        actor.user,
-        (client or "docker login")[:60],
-        hash_secret(secret),
-        int(actor.ceiling),
-        int(time.time()) + _REFRESH_LIFETIME,
-        "refresh",
-    )
-    return secret
+async def _refresh_token(request: web.Request, actor: Actor, client: str) -> str:
+    """A token for the client to keep; it ends with the one that it logged in with."""
+    try:
+        return await hub_of(request).identifier.descend(
+            actor, client or "docker login", _REFRESH_LIFETIME, client_address(request)
+        )
+    except Forbidden as error:
+        raise denied(str(error)) from None
+    except Unauthorized as error:
+        raise _wrong(error) from None
 
 
 def _split(values: list[str]) -> list[str]:
@@ -163,14 +157,12 @@ async def _granted(hub: Hub, actor: Actor, name: str, wanted: list[str]) -> list
 
 
 async def _answer(hub: Hub, actor: Actor, access: list[dict[str, Any]]) -> dict[str, Any]:
-    token, issued = await hub.issuer.issue(
-        SERVICE, actor.user, actor.name, int(actor.ceiling), access
-    )
-    moment = datetime.datetime.fromtimestamp(issued, datetime.UTC)
+    issued = await hub.issuer.issue(SERVICE, actor, access)
+    moment = datetime.datetime.fromtimestamp(issued.at, datetime.UTC)
     return {
-        "token": token,
-        "access_token": token,
-        "expires_in": hub.issuer.token_lifetime,
+        "token": issued.token,
+        "access_token": issued.token,
+        "expires_in": issued.seconds,
         "issued_at": moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
 

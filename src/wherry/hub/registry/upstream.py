@@ -13,9 +13,10 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import aiohttp
+import yarl
 from aiohttp import web
 from sqlalchemy import Connection, select
 
@@ -210,7 +211,7 @@ class _Client:
     def __init__(self, upstream: UpstreamConfig, remote: str) -> None:
         self._upstream = upstream
         self._base = f"{upstream.url.rstrip('/')}/v2/{remote}/"
-        self._host = urlsplit(upstream.url).hostname or ""
+        self._origin = yarl.URL(upstream.url).origin()
         # An upstream inside the own network is the operator's choice; then so are its redirects.
         self._private = not outbound.is_public_url(upstream.url)
         self._session = outbound.session(private=self._private, total=None)
@@ -236,7 +237,7 @@ class _Client:
             url = urljoin(url, answer.headers.get("Location", ""))
             answer.release()
             outbound.check_url(url, private=self._private)
-            same = urlsplit(url).netloc == urlsplit(self._base).netloc
+            same = yarl.URL(url).origin() == self._origin
             kept = headers if same else {k: v for k, v in headers.items() if k == "Accept"}
             answer = await self._session.get(url, headers=kept, allow_redirects=False)
         return answer
@@ -265,9 +266,8 @@ class _Client:
 
     def _trusts(self, realm: str) -> bool:
         """Whether the realm may see the password: the registry's own host or its sibling."""
-        parts = urlsplit(realm)
-        host = parts.hostname or ""
-        parent = self._host.partition(".")[2]
-        same_scheme = parts.scheme == urlsplit(self._upstream.url).scheme
+        asked = yarl.URL(realm)
+        host, own = asked.raw_host or "", self._origin.raw_host or ""
+        parent = own.partition(".")[2]
         sibling = parent.count(".") >= 1 and host.endswith(f".{parent}")
-        return same_scheme and (host == self._host or sibling)
+        return asked.scheme == self._origin.scheme and (host == own or sibling)

@@ -9,7 +9,7 @@ from aiohttp import web
 from sqlalchemy import Connection
 
 from wherry.errors import Forbidden, InvalidParameter, NotFound, Unauthorized, WherryError
-from wherry.hub import events
+from wherry.hub import events, texts
 from wherry.hub.accounts import limits
 from wherry.hub.accounts.access import Role
 from wherry.hub.accounts.identify import hash_secret, new_secret
@@ -51,7 +51,8 @@ async def login(request: web.Request) -> web.StreamResponse:
             name, form.get("password", ""), client_address(request)
         )
     except (Unauthorized, Forbidden) as error:
-        await _note(request, name[:60], "login failed")
+        if isinstance(error, Unauthorized):
+            await _note(request, name[:60], "login failed")
         return show(request, "login.html", status=401, next=target, error=str(error), name=name)
     assert actor.user is not None
     await _note(request, actor.name, "login")
@@ -74,7 +75,7 @@ async def _open_session(
         hash_secret(secret),
         lifetime,
         client_address(request),
-        request.headers.get("User-Agent", ""),
+        texts.storable(request.headers.get("User-Agent", "")),
     )
     response.set_cookie(
         SESSION_COOKIE,
@@ -111,10 +112,11 @@ async def sign_up(request: web.Request) -> web.StreamResponse:
         raise NotFound("sign-up is closed")
     form = form_of(request)
     name, email = form.get("name", "").strip().lower(), form.get("email", "").strip()[:200]
+    source = limits.source(client_address(request))
     try:
         users.check_name(name)
         check_strength(form.get("password", ""))
-        if not await hub.db.write(limits.count, [(limits.SIGN_UPS, client_address(request))]):
+        if not await hub.db.write(limits.count, [(limits.SIGN_UPS, source)]):
             raise Forbidden("too many new accounts from your address; come back in an hour")
         user = await hub.db.write(_create, name, hash_password(form["password"]), email)
     except WherryError as error:
@@ -128,7 +130,7 @@ def _create(conn: Connection, name: str, password: str, email: str) -> User:
 
 
 async def settings(request: web.Request) -> web.StreamResponse:
-    """Profile, password, access tokens, organisations."""
+    """Profile, password, access tokens, logins of programs, organisations."""
     return await _settings(request, user_of(request))
 
 
@@ -137,12 +139,14 @@ async def _settings(
 ) -> web.Response:
     hub = hub_of(request)
     tokens = await hub.db.read(users.tokens_of, user.id)
+    logins = await hub.db.read(users.logins_of, user.id)
     mine = await hub.db.read(organisations.of_user, user.id)
     return show(
         request,
         "settings.html",
         status=status,
         tokens=tokens,
+        logins=logins,
         organisations=mine,
         roles=Role,
         **{"error": "", "secret": "", **values},

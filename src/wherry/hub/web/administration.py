@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, select
 from wherry.errors import Conflict, NotFound
 from wherry.hub import collector, events
 from wherry.hub.hub import hub_of
-from wherry.hub.records import users
+from wherry.hub.records import organisations, users
 from wherry.hub.records.users import User
 from wherry.hub.requests import client_address
 from wherry.hub.schema import audit, blobs, manifests, repositories, uploads
@@ -32,8 +32,10 @@ async def overview(request: web.Request) -> web.StreamResponse:
     """Figures, accounts and the latest of the audit trail."""
     _administrator(request)
     after = request.query.get("after", "")[:40]
-    values = await hub_of(request).db.read(_overview, after)
-    return show(request, "administration.html", **values)
+    hub = hub_of(request)
+    values = await hub.db.read(_overview, after)
+    taken = await hub.db.read(organisations.taken, hub.config.reserved_owners)
+    return show(request, "administration.html", taken=taken, **values)
 
 
 def _overview(conn: Connection, after: str) -> dict[str, Any]:
@@ -81,6 +83,24 @@ async def change_user(request: web.Request) -> web.StreamResponse:
         events.record(conn, admin.name, client_address(request), f"account {action}d", user.name)
 
     await db.write(store)
+    return back("/admin", "saved")
+
+
+async def take_over(request: web.Request) -> web.StreamResponse:
+    """Makes a name that people had before it was reserved the hub's own."""
+    admin, hub = _administrator(request), hub_of(request)
+    name = form_of(request).get("owner", "")
+    address = client_address(request)
+
+    def store(conn: Connection) -> None:
+        for owner in organisations.taken(conn, hub.config.reserved_owners):
+            if owner.name == name:
+                organisations.take_over(conn, owner.id)
+                events.record(conn, admin.name, address, "name taken over", name, name)
+                return
+        raise NotFound("no such name")
+
+    await hub.db.write(store)
     return back("/admin", "saved")
 
 

@@ -19,6 +19,7 @@ from wherry.errors import (
     Unauthorized,
     WherryError,
 )
+from wherry.hub import texts
 from wherry.hub.accounts.access import ANONYMOUS, Actor
 from wherry.hub.accounts.identify import hash_secret
 from wherry.hub.hub import hub_of
@@ -118,7 +119,9 @@ async def _read_form(request: web.Request, visit: Visit) -> None:
         if urlsplit(origin).netloc not in (own, request.host):
             raise Forbidden("the form was sent from another site")
     posted = await request.post()
-    visit.form = {key: value for key, value in posted.items() if isinstance(value, str)}
+    visit.form = {
+        key: texts.check(value) for key, value in posted.items() if isinstance(value, str)
+    }
     if not hmac.compare_digest(visit.form.get("csrf", ""), visit.csrf):
         raise Forbidden("the form is out of date; go back, reload the page and send it again")
 
@@ -210,6 +213,9 @@ def back(location: str, notice: str = "") -> web.Response:
 
 def safe_next(target: str) -> str:
     """Where to go after a login: a path of this site, never another one."""
-    if not target.startswith("/") or target.startswith(("//", "/\\")) or "\n" in target:
+    if not target.startswith("/") or target.startswith(("//", "/\\")):
         return "/"
-    return target if not urlsplit(target).netloc else "/"
+    # It becomes a header: no control characters, which browsers also drop from addresses.
+    if not target.isprintable() or urlsplit(target).netloc:
+        return "/"
+    return target

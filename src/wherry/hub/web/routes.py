@@ -51,6 +51,7 @@ POST = {
     "/new/repository": repository_settings.create,
     "/new/organisation": organisation.create,
     "/admin/user": administration.change_user,
+    "/admin/take-over": administration.take_over,
     "/admin/collect": administration.collect,
     "/u/{owner}/-/settings": organisation.change,
     "/u/{owner}/-/member": organisation.set_member,

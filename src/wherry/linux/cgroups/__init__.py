@@ -2,5 +2,15 @@
 
 from wherry.linux.cgroups.cgroup import Cgroup, CgroupStats, Entrance, make_room
 from wherry.linux.cgroups.layout import Layout, discover
+from wherry.linux.cgroups.paths import below, clean
 
-__all__ = ["Cgroup", "CgroupStats", "Entrance", "Layout", "discover", "make_room"]
+__all__ = [
+    "Cgroup",
+    "CgroupStats",
+    "Entrance",
+    "Layout",
+    "below",
+    "clean",
+    "discover",
+    "make_room",
+]

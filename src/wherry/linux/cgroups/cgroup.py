@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from wherry.errors import KernelError
+from wherry.errors import InvalidParameter, KernelError
 from wherry.linux.cgroups import (
     cpu,
     cpuacct,
@@ -31,6 +31,7 @@ from wherry.linux.cgroups.files import Setting, reader, table, write, write_all
 from wherry.linux.cgroups.io import IoStats
 from wherry.linux.cgroups.layout import Layout, discover
 from wherry.linux.cgroups.memory import MemoryStats
+from wherry.linux.cgroups.paths import clean
 from wherry.linux.cgroups.pids import PidsStats
 
 _SETTINGS_V1 = {
@@ -104,7 +105,9 @@ class Cgroup:
     """The cgroup ``path`` ("/wherry/<id>"), in every hierarchy of ``layout``."""
 
     def __init__(self, path: str, layout: Layout | None = None) -> None:
-        self.path = "/" + path.strip("/")
+        self.path = clean(path)
+        if self.path == "/":  # its processes are the host's: nobody may kill or limit them
+            raise InvalidParameter("invalid cgroup path: the root of the hierarchy")
         self.layout = layout or discover()
 
     def directory(self, controller: str) -> str | None:

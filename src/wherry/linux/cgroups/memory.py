@@ -19,7 +19,6 @@ class MemoryStats:
     max_usage: int = 0
     limit: int = 2**64 - 1
     failures: int = 0
-    swap_usage: int = 0
     detail: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -75,7 +74,6 @@ def stats_v1(read: Reader) -> MemoryStats:
         max_usage=number(read("memory.max_usage_in_bytes")),
         limit=limit,
         failures=number(read("memory.failcnt")),
-        swap_usage=detail.get("total_swap", detail.get("swap", 0)),
         detail=detail,
     )
 
@@ -87,7 +85,6 @@ def stats_v2(read: Reader) -> MemoryStats:
         max_usage=number(read("memory.peak")),
         limit=number(read("memory.max"), 2**64 - 1),
         failures=table(read("memory.events")).get("max", 0),
-        swap_usage=number(read("memory.swap.current")),
         detail=table(read("memory.stat")),
     )
 

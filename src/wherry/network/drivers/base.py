@@ -21,8 +21,6 @@ class NetworkDriver(Protocol):
     has_addresses: bool
     #: The gateway address belongs to the host (a bridge), not to a router outside.
     owns_gateway: bool
-    #: Names of containers resolve, ports may be published, and so on: more than one may exist.
-    singleton: bool
 
     def check(self, network: Network) -> Network:
         """The network with the driver's defaults filled in; raises InvalidParameter."""
@@ -41,6 +39,17 @@ class NetworkDriver(Protocol):
 
     def unplug(self, network: Network, endpoint: Endpoint, kernel: Kernel) -> None:
         """Remove the host's end of an endpoint, if there is one."""
+
+    def withdraw(
+        self, network: Network, endpoint: Endpoint, namespace: int, kernel: Kernel
+    ) -> None:
+        """Take the endpoint of an ended container off the network.
+
+        Its namespace may live on for a minute (connections that are still being closed) and must
+        not be heard again: others get its address next. ``namespace`` is its number for the
+        kernel (see Kernel.namespace_number), no longer valid when it is gone. What is cheap
+        suffices: the interface is deleted with the namespace.
+        """
 
     def is_plugged(self, network: Network, endpoint: Endpoint, kernel: Kernel) -> bool:
         """Whether the host's end of a live endpoint is in its place, as far as one can see."""

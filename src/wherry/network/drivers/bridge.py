@@ -111,7 +111,6 @@ class BridgeDriver:
     name = "bridge"
     has_addresses = True
     owns_gateway = True
-    singleton = False
 
     def check(self, network: Network) -> Network:
         options = network.options
@@ -201,6 +200,14 @@ class BridgeDriver:
 
     def unplug(self, network: Network, endpoint: Endpoint, kernel: Kernel) -> None:
         kernel.run(netlink.delete_link(self._veth(endpoint, kernel)))
+
+    def withdraw(
+        self, network: Network, endpoint: Endpoint, namespace: int, kernel: Kernel
+    ) -> None:
+        # Taking it off the bridge costs a tenth of a millisecond, deleting it a hundred times that.
+        # It goes down first: off the bridge the host would listen to it.
+        name = self._veth(endpoint, kernel)
+        kernel.run(netlink.set_down(name), netlink.leave_bridge(name))
 
     def is_plugged(self, network: Network, endpoint: Endpoint, kernel: Kernel) -> bool:
         veth = kernel.link(self._veth(endpoint, kernel))

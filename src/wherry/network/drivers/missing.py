@@ -13,7 +13,6 @@ class MissingDriver:
 
     has_addresses = True
     owns_gateway = False
-    singleton = False
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -34,6 +33,11 @@ class MissingDriver:
         raise self._failure()
 
     def unplug(self, network: Network, endpoint: Endpoint, kernel: Kernel) -> None:
+        pass
+
+    def withdraw(
+        self, network: Network, endpoint: Endpoint, namespace: int, kernel: Kernel
+    ) -> None:
         pass
 
     def is_plugged(self, network: Network, endpoint: Endpoint, kernel: Kernel) -> bool:

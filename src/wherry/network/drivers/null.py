@@ -13,7 +13,6 @@ class NullDriver:
 
     has_addresses = False
     owns_gateway = False
-    singleton = True
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -36,6 +35,11 @@ class NullDriver:
         pass
 
     def unplug(self, network: Network, endpoint: Endpoint, kernel: Kernel) -> None:
+        pass
+
+    def withdraw(
+        self, network: Network, endpoint: Endpoint, namespace: int, kernel: Kernel
+    ) -> None:
         pass
 
     def is_plugged(self, network: Network, endpoint: Endpoint, kernel: Kernel) -> bool:

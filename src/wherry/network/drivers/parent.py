@@ -24,7 +24,6 @@ class ParentDriver(ABC):
     name = ""
     has_addresses = True
     owns_gateway = False
-    singleton = False
 
     def check(self, network: Network) -> Network:
         parent = network.options.get(PARENT, "")
@@ -79,6 +78,12 @@ class ParentDriver(ABC):
     def unplug(self, network: Network, endpoint: Endpoint, kernel: Kernel) -> None:
         """Nothing of the endpoint is on the host: it goes with its namespace."""
         return
+
+    def withdraw(
+        self, network: Network, endpoint: Endpoint, namespace: int, kernel: Kernel
+    ) -> None:
+        # A parent has one child with a MAC: as long as it is there, the next cannot go up.
+        kernel.run(netlink.delete_link(endpoint.interface, namespace))
 
     def is_plugged(self, network: Network, endpoint: Endpoint, kernel: Kernel) -> bool:
         return True

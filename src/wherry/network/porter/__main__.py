@@ -2,7 +2,8 @@
 
 ``DESCRIPTOR`` is the listening control socket, bound to ``PATH``.
 
-Messages are JSON objects, one a packet, with descriptors beside them:
+Messages are JSON objects, one a packet, with descriptors beside them. A message that is longer
+than a packet lies in a file whose descriptor comes with ``{"do": "read"}`` (see ``packets``).
 
 - ``{"do": "publish", "container", "key", "protocol", "target": [address, port]}`` + listener
 - ``{"do": "retarget", ...}`` with the same fields: new connections go there
@@ -12,33 +13,36 @@ Messages are JSON objects, one a packet, with descriptors beside them:
 - ``{"do": "name", "network", "network_name", "container", "names", "addresses"}``
 - ``{"do": "unname", "network", "container"}``; an empty network means all
 - ``{"do": "unpublish", "container"}``, ``{"do": "forget", "container"}``
-- ``{"do": "report"}`` → ``{"published": {container: [key]}, "resolved": [container]}``
+- ``{"do": "report"}`` → ``{"published": {container: [key]}, "resolved": [container], "pid"}``;
+  with ``"brief": true`` both are empty, and the answer tells that all before has been done
 """
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import resource
 import signal
 import socket
 import sys
+import traceback
 from typing import Any
 
+from wherry.network.porter import packets
 from wherry.network.porter.loop import READ, Loop
 from wherry.network.porter.names import Table
-from wherry.network.porter.relay import TcpRelay, UdpRelay
 from wherry.network.porter.resolver import Resolver
-
-PACKET = 1 << 16
-DESCRIPTORS = 2
+from wherry.network.porter.share import Share
+from wherry.network.porter.tcp import TcpRelay
+from wherry.network.porter.udp import UdpRelay
 
 
 class Porter:
     """What the process holds."""
 
-    def __init__(self, loop: Loop, control: socket.socket) -> None:
+    def __init__(self, loop: Loop, share: Share, control: socket.socket) -> None:
         self._loop = loop
+        self._share = share
         self._control = control
         self._daemons: set[socket.socket] = set()
         self._relays: dict[str, dict[str, TcpRelay | UdpRelay | socket.socket]] = {}
@@ -53,17 +57,25 @@ class Porter:
 
     def _receive(self, peer: socket.socket) -> None:
         try:
-            data, descriptors, _, _ = socket.recv_fds(peer, PACKET, DESCRIPTORS)
-        except OSError:
-            data, descriptors = b"", []
-        if not data:
-            self._loop.forget(peer.fileno())
-            peer.close()
-            self._daemons.discard(peer)
-            self._leave()
+            message, descriptors = packets.receive(peer)
+        except (OSError, EOFError):
+            self._part(peer)
             return
         sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
-        self._do(peer, json.loads(data), sockets)
+        try:
+            self._do(peer, message, sockets)
+        except ConnectionError:
+            self._part(peer)
+        except Exception:
+            # One order that fails must not keep those behind it waiting.
+            traceback.print_exc()
+
+    def _part(self, peer: socket.socket) -> None:
+        """A daemon is gone."""
+        self._loop.forget(peer.fileno())
+        peer.close()
+        self._daemons.discard(peer)
+        self._leave()
 
     def _leave(self) -> None:
         if not self._daemons and not self._relays and not self._resolvers:
@@ -74,8 +86,36 @@ class Porter:
     ) -> None:
         container = message.get("container", "")
         match message["do"]:
+            case "report":
+                packets.send(peer, self._report(brief=message.get("brief", False)))
+            case "forget":
+                self._unpublish(container)
+                if container in self._resolvers:
+                    self._resolvers.pop(container).close()
+                for network in list(self._tables):
+                    self._unname(network, container)
+            case "publish" | "retarget" | "unpublish":
+                self._do_port(container, message, sockets)
+            case "resolve" | "view" | "name" | "unname":
+                self._do_names(container, message, sockets)
+
+    def _do_port(
+        self, container: str, message: dict[str, Any], sockets: list[socket.socket]
+    ) -> None:
+        match message["do"]:
             case "publish":
                 self._publish(container, message, sockets[0])
+            case "retarget":
+                relay = self._relays.get(container, {}).get(message["key"])
+                if isinstance(relay, (TcpRelay, UdpRelay)):
+                    relay.target = (message["target"][0], message["target"][1])
+            case "unpublish":
+                self._unpublish(container)
+
+    def _do_names(
+        self, container: str, message: dict[str, Any], sockets: list[socket.socket]
+    ) -> None:
+        match message["do"]:
             case "resolve":
                 if container in self._resolvers:
                     self._resolvers.pop(container).close()
@@ -93,22 +133,16 @@ class Porter:
             case "unname":
                 for network in [message["network"]] if message["network"] else list(self._tables):
                     self._unname(network, container)
-            case "retarget":
-                relay = self._relays.get(container, {}).get(message["key"])
-                if isinstance(relay, (TcpRelay, UdpRelay)):
-                    relay.target = (message["target"][0], message["target"][1])
-            case "unpublish":
-                self._unpublish(container)
-            case "forget":
-                self._unpublish(container)
-                if container in self._resolvers:
-                    self._resolvers.pop(container).close()
-                for network in list(self._tables):
-                    self._unname(network, container)
-            case "report":
-                published = {key: list(relays) for key, relays in self._relays.items()}
-                report = {"published": published, "resolved": list(self._resolvers)}
-                peer.sendall(json.dumps(report).encode())
+
+    def _report(self, *, brief: bool) -> dict[str, Any]:
+        if brief:
+            return {"published": {}, "resolved": [], "pid": os.getpid()}
+        published = {key: list(relays) for key, relays in self._relays.items()}
+        return {
+            "published": published,
+            "resolved": list(self._resolvers),
+            "pid": os.getpid(),
+        }
 
     def _publish(self, container: str, message: dict[str, Any], listener: socket.socket) -> None:
         target = (message["target"][0], message["target"][1])
@@ -116,9 +150,9 @@ class Porter:
         relay: TcpRelay | UdpRelay | socket.socket
         match message["protocol"]:
             case "tcp":
-                relay = TcpRelay(self._loop, listener, target)
+                relay = TcpRelay(self._loop, self._share, listener, target)
             case "udp":
-                relay = UdpRelay(self._loop, listener, target)
+                relay = UdpRelay(self._loop, self._share, listener, target)
             case _:
                 relay = listener
         relays[message["key"]] = relay
@@ -141,10 +175,14 @@ def main(descriptor: int, path: str) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     control = socket.socket(fileno=descriptor)
+    own = os.stat(path).st_ino
     loop = Loop()
-    Porter(loop, control)
+    Porter(loop, Share(loop, hard), control)
     loop.run()
-    os.unlink(path)
+    # Another porter may have been started in the moment since.
+    with contextlib.suppress(FileNotFoundError):
+        if os.stat(path).st_ino == own:
+            os.unlink(path)
 
 
 if __name__ == "__main__":

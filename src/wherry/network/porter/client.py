@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
+import select
+import signal
 import socket
 import subprocess
 import sys
@@ -20,9 +21,10 @@ from typing import Any
 from wherry.errors import KernelError
 from wherry.network import sockets, wiring
 from wherry.network.model import PublishedPort
+from wherry.network.nft.client import Nftables
+from wherry.network.porter import packets
 
 _log = logging.getLogger(__name__)
-_REPORT = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +75,13 @@ class Services:
 class PorterClient:
     """Starts the porter when there is something to hold, and again when it was lost."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, nft: Nftables) -> None:
         self._directory = directory
+        self._nft = nft
         self._path = os.path.join(directory, "porter.sock")
         self._connection: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._pidfd: int | None = None  # of the porter that is connected
         self._services: dict[str, Services] = {}
         self._follow: Callable[[int | None, int | None], object] = lambda gone, come: None
 
@@ -85,6 +89,16 @@ class PorterClient:
 
     def _connect(self) -> bool:
         """Connect to a porter that runs already."""
+        if not self._dial():
+            return False
+        try:
+            self._pidfd = os.pidfd_open(self._report(brief=True)["pid"])
+        except OSError:  # it is just ending
+            self._drop()
+            return False
+        return True
+
+    def _dial(self) -> bool:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             connection.connect(self._path)
@@ -118,23 +132,37 @@ class PorterClient:
                     pass_fds=(control.fileno(),),
                     start_new_session=True,
                 )
-            if not self._connect():
+            self._pidfd = os.pidfd_open(self._process.pid)
+            if not self._dial():
+                self._end()
                 raise KernelError("connect to the porter", self._path, 111)
 
     def _send(self, message: Mapping[str, Any], *passed: socket.socket) -> None:
         if self._connection is None and not self._connect():
             self._start()
         assert self._connection is not None
-        data = json.dumps(message).encode()
-        socket.send_fds(self._connection, [data], [one.fileno() for one in passed])
+        packets.send(self._connection, message, [one.fileno() for one in passed])
 
     def _drop(self) -> None:
         if self._connection is not None:
             self._follow(self._connection.fileno(), None)
             self._connection.close()
             self._connection = None
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+            self._pidfd = None
         if self._process is not None:
             self._process.poll()
+
+    def _end(self) -> None:
+        """End a porter that does not answer any more: until then it may hold ports."""
+        if self._pidfd is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            ended = select.poll()
+            ended.register(self._pidfd, select.POLLIN)
+            ended.poll()
+        self._drop()
 
     def close(self) -> None:
         """Let go of the porter: it goes on while it holds something."""
@@ -161,11 +189,11 @@ class PorterClient:
         self._services[container] = services
         try:
             self._tell(container, before, services, namespace_fd, listeners, resolver)
-        except (BrokenPipeError, ConnectionError):
+        except ConnectionError:
+            _close(*listeners.values(), *resolver)  # to be made again: a place is given once
             self.restore()
         finally:
-            for one in (*listeners.values(), *resolver):
-                one.close()
+            _close(*listeners.values(), *resolver)
 
     def _tell(
         self,
@@ -179,7 +207,7 @@ class PorterClient:
         if before is None or before.doors != after.doors:
             self._move_doors(container, before.doors if before else (), after.doors, listeners)
         if after.view is not None and (before is None or before.view is None):
-            udp, tcp = resolver or sockets.resolver_sockets(namespace_fd)
+            udp, tcp = resolver or sockets.resolver_sockets(namespace_fd, self._nft)
             with udp, tcp:
                 self._send({"do": "resolve", "container": container}, udp, tcp)
         self._describe(container, before, after)
@@ -198,7 +226,7 @@ class PorterClient:
             return
         if before:
             self._send({"do": "unpublish", "container": container})
-            self._report()  # the ports are free once the porter has answered
+            self._settle()  # the ports are free once the porter has answered
         for door in after:
             self._publish(container, door, listeners.get(sockets.key(door.port)))
 
@@ -243,10 +271,15 @@ class PorterClient:
         return container in self._services
 
     def forget(self, container: str) -> None:
-        """Close all that belongs to a container."""
-        if self._services.pop(container, None) is not None:
-            with contextlib.suppress(OSError):
-                self._send({"do": "forget", "container": container})
+        """Close all that belongs to a container; its ports are free afterwards."""
+        services = self._services.pop(container, None)
+        if services is None or self._connection is None:
+            return
+        # A porter that is lost meanwhile has closed everything.
+        with contextlib.suppress(OSError, EOFError):
+            packets.send(self._connection, {"do": "forget", "container": container})
+            if services.doors:
+                self._settle()
 
     # Loss and re-adoption
 
@@ -258,6 +291,13 @@ class PorterClient:
         if self._connection is None and not self._connect():
             self.restore()
             return
+        try:
+            self._lead()
+        except ConnectionError:
+            self.restore()
+
+    def _lead(self) -> None:
+        """Correct what the porter holds."""
         report = self._report()
         held = {*report.get("published", {}), *report.get("resolved", ())}
         for container in held - set(self._services):
@@ -272,27 +312,35 @@ class PorterClient:
             )
             if doors and not has_doors:
                 self._send({"do": "unpublish", "container": container})
-                self._report()
+                self._settle()
             elif doors:
                 self._move_doors(container, services.doors, services.doors, {})
             self._send({"do": "unname", "network": "", "container": container})
             self._tell_again(container, known, services)
 
-    def _report(self) -> dict[str, Any]:
+    def _report(self, *, brief: bool = False) -> dict[str, Any]:
         """What the porter holds, after all that it was told before."""
-        self._send({"do": "report"})
+        self._send({"do": "report", "brief": brief})
         assert self._connection is not None
-        data = self._connection.recv(_REPORT)
-        if not data:
-            raise ConnectionResetError("the porter ended")
-        report: dict[str, Any] = json.loads(data)
-        return report
+        try:
+            return packets.receive(self._connection)[0]
+        except EOFError:
+            raise ConnectionResetError("the porter ended") from None
+
+    def _settle(self) -> None:
+        """Wait until the porter has done all that it was told before."""
+        self._report(brief=True)
 
     def restore(self) -> None:
         """Start a new porter and give it everything again."""
-        self._drop()
+        self._end()
         for container, services in self._services.items():
             self._tell_again(container, None, services)
+
+    def _replace(self, lost: socket.socket) -> None:
+        """Restore unless that has been done since the connection was ``lost``."""
+        if self._connection is lost:
+            self.restore()
 
     def _tell_again(self, container: str, before: Services | None, after: Services) -> None:
         try:
@@ -306,21 +354,25 @@ class PorterClient:
         loop = asyncio.get_running_loop()
         tasks: set[asyncio.Task[None]] = set()
 
-        async def restore() -> None:
+        async def restore(lost: socket.socket) -> None:
             _log.warning("the porter was lost: starting it again")
-            await run(self.restore)
+            await run(lambda: self._replace(lost))
 
         def readable(descriptor: int) -> None:
             connection = self._connection
             if connection is None or connection.fileno() != descriptor:
                 return
-            with contextlib.suppress(BlockingIOError):
+            try:
                 if connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
                     return
-                loop.remove_reader(descriptor)
-                task = loop.create_task(restore())
-                tasks.add(task)
-                task.add_done_callback(tasks.discard)
+            except BlockingIOError:
+                return
+            except OSError:
+                pass  # it ended before it had read all that it was told
+            loop.remove_reader(descriptor)
+            task = loop.create_task(restore(connection))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
 
         def follow(gone: int | None, come: int | None) -> None:
             if gone is not None:
@@ -331,6 +383,11 @@ class PorterClient:
         self._follow = lambda gone, come: loop.call_soon_threadsafe(follow, gone, come)
         if self._connection is not None:
             follow(None, self._connection.fileno())
+
+
+def _close(*given: socket.socket) -> None:
+    for one in given:
+        one.close()
 
 
 def _description(container: str, door: Door) -> dict[str, Any]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import socket
-import ssl
 import time
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult
+
+if TYPE_CHECKING:
+    import ssl
 
 CONNECT_SECONDS = 10.0
 
@@ -82,6 +85,8 @@ class Channel:
 
 
 def _tls_context(options: Mapping[str, str]) -> ssl.SSLContext:
+    import ssl  # two megabytes that every shim would carry for the few services with TLS
+
     context = ssl.create_default_context(cafile=options.get("ca-cert"))
     if options.get("cert"):
         context.load_cert_chain(options["cert"], options.get("key"))

@@ -9,6 +9,7 @@ from wherry.errors import InvalidParameter
 from wherry.runtime.bundle import LogConfig
 from wherry.runtime.logdrivers.jsonfile import JsonFile
 from wherry.runtime.logdrivers.record import LogRecord
+from wherry.runtime.logdrivers.remote import Remote
 from wherry.runtime.loop import Loop
 
 _REMOTE = ("syslog", "journald", "gelf", "fluentd")
@@ -53,14 +54,13 @@ def open_driver(config: LogConfig) -> LogDriver:
     if config.driver == "none":
         return NoLog()
     if config.driver in _REMOTE:
-        from wherry.runtime.logdrivers.remote import Remote
-
         return Remote(config)
     return _installed(config)
 
 
 def _installed(config: LogConfig) -> LogDriver:
     """A driver of another package: an entry point in the group ``wherry.log_drivers``."""
+    # Two megabytes that every shim would carry for the few containers with such a driver.
     from importlib.metadata import entry_points
 
     for entry in entry_points(group="wherry.log_drivers", name=config.driver):

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import time
 
+from wherry.linux.files import writable_bytes
+
 _LARGEST = 16 << 20
 _SHARE = 20  # of a small disk so small a part is left
 _BYTES = 64 << 10
@@ -41,4 +43,4 @@ class Floor:
         floor = min(_LARGEST, found.f_blocks * found.f_frsize // _SHARE)
         if self._low:  # not back and forth with every line
             floor += floor // 4
-        return found.f_bfree * found.f_frsize < floor
+        return writable_bytes(found) < floor

@@ -23,8 +23,10 @@ from typing import NoReturn
 
 from wherry.linux import process
 from wherry.runtime.bundle import LogConfig
+from wherry.runtime.logdrivers import sender
 from wherry.runtime.logdrivers.jsonfile import JsonFile
-from wherry.runtime.logdrivers.record import LogRecord
+from wherry.runtime.logdrivers.options import parse_size
+from wherry.runtime.logdrivers.record import LogRecord, LogSource
 from wherry.runtime.loop import WRITE, Loop
 
 _PIPE_SIZE = 1 << 20
@@ -39,10 +41,6 @@ class Remote:
     """A sender process and the backlog before it."""
 
     def __init__(self, config: LogConfig) -> None:
-        # Imported here: these modules are for containers with such a driver only.
-        from wherry.runtime.logdrivers import sender
-        from wherry.runtime.logdrivers.options import parse_size
-
         self._pack = sender.pack
         self._blocking = config.options.get("mode", "blocking") != "non-blocking"
         size = config.options.get("max-buffer-size", _DEFAULT_BUFFER)
@@ -130,9 +128,6 @@ class Remote:
 
 
 def _send(reading: int, config: LogConfig) -> NoReturn:
-    from wherry.runtime.logdrivers import sender
-    from wherry.runtime.logdrivers.record import LogSource
-
     code = 1
     try:
         process.close_all_but({0, 1, 2, reading})

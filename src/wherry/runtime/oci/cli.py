@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from wherry import __version__
 from wherry.errors import WherryError
+from wherry.linux import process
 from wherry.runtime.bundle import StartFailed
 from wherry.runtime.oci import execute, lifecycle, report
 from wherry.runtime.oci.create import CreateOptions, create
@@ -251,6 +252,7 @@ def _report(arguments: argparse.Namespace, message: str) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Entry point of ``wherry-oci``."""
     arguments = _parser().parse_args(argv)
+    process.heed_signals()
     if os.geteuid() != 0:
         _report(arguments, "root is needed")
         return 1

@@ -54,10 +54,12 @@ def relay(master: int) -> None:
     """Copy between our terminal and ``master`` until the other side has ended."""
     _copy_size(master)
     signal.signal(signal.SIGWINCH, lambda *_: _copy_size(master))
-    sources = [0, master]
+    sources = select.poll()
+    sources.register(0, select.POLLIN)
+    sources.register(master, select.POLLIN)
     with _raw_terminal():
         while True:
-            ready, _, _ = select.select(sources, [], [])
+            ready = {fd for fd, _ in sources.poll()}
             if master in ready:
                 try:
                     data = os.read(master, 1 << 16)
@@ -71,4 +73,4 @@ def relay(master: int) -> None:
                 if data:
                     os.write(master, data)
                 else:
-                    sources.remove(0)
+                    sources.unregister(0)

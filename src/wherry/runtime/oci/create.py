@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from wherry.errors import InvalidParameter, WherryError
-from wherry.linux import seccomp
+from wherry.linux import cgroups, seccomp
 from wherry.linux.cgroups import Cgroup
 from wherry.linux.root import DirectoryRoot
 from wherry.runtime import host, spawn
@@ -70,10 +70,12 @@ def cgroup_path(spec: dict[str, Any], container: str, systemd: bool) -> str:
     if systemd and path.count(":") == 2:
         group, prefix, name = path.split(":")
         scope = f"{prefix}-{name}.scope" if prefix else f"{name}.scope"
-        return f"{_slice_path(group or 'system.slice')}/{scope}"
-    if not path:
-        return f"/wherry-oci/{container}"
-    return path if path.startswith("/") else f"/wherry-oci/{path}"
+        path = f"{_slice_path(group or 'system.slice')}/{scope}"
+    elif not path:
+        path = f"/wherry-oci/{container}"
+    elif not path.startswith("/"):
+        path = f"/wherry-oci{cgroups.clean(path)}"
+    return cgroups.clean(path)
 
 
 def _slice_path(name: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from wherry.errors import Conflict, InvalidParameter
-from wherry.linux import mounts
+from wherry.fs.opening import open_in_root
 from wherry.linux.cgroups import Cgroup
 from wherry.runtime import execs, host, spawn
 from wherry.runtime.oci import console
@@ -108,11 +108,21 @@ def execute(container: Container, options: ExecOptions) -> int:
     )
     pid, process_fd, ends = execs.start(joining, Cgroup(container.cgroup))
     os.close(pidfd)
+    try:
+        return _accompany(pid, process_fd, ends[0] if terminal else -1, options)
+    except BaseException:
+        # Who asked is told that there is no process: then there must be none, also because
+        # the container cannot end before it has been reaped, pid_namespaces(7).
+        spawn.kill(pid)
+        raise
+
+
+def _accompany(pid: int, process_fd: int, master: int, options: ExecOptions) -> int:
+    """Tell where the process is, and stay with it unless it is detached."""
     if options.pid_file:
         with open(options.pid_file, "w") as file:
             file.write(str(pid))
-    master = ends[0] if terminal else -1
-    if terminal and options.console_socket:
+    if master != -1 and options.console_socket:
         console.hand_over(options.console_socket, master)
         os.close(master)
         master = -1
@@ -127,7 +137,7 @@ def _devpts(container: Container) -> int:
     root = os.open(f"/proc/{container.pid}/root", os.O_PATH | os.O_DIRECTORY)
     try:
         flags = os.O_PATH | os.O_DIRECTORY
-        return mounts.open_in_root(root, "/dev/pts", flags, follow=False)
+        return open_in_root(root, "/dev/pts", flags, follow=False)
     finally:
         os.close(root)
 

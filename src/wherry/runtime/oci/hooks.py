@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from wherry.linux import process
 from wherry.runtime.bundle import StartFailed
 
 
@@ -33,6 +34,7 @@ def _run_one(name: str, hook: Mapping[str, Any], state: Mapping[str, Any]) -> No
             capture_output=True,
             timeout=hook.get("timeout") or None,
             check=False,
+            preexec_fn=process.reset_signals,
         )
     except subprocess.TimeoutExpired:
         raise StartFailed(f"error running {name}: {path}: timed out", "hook", path) from None

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from wherry.errors import InvalidParameter, KernelError
-from wherry.linux.mounts import open_in_root
+from wherry.fs.opening import open_in_root
 from wherry.storage.archive import header
 from wherry.storage.archive.header import Entry, bad
 from wherry.storage.archive.reader import TarReader

@@ -91,8 +91,6 @@ def parse(block: bytes) -> Entry:
         raise bad(name, "negative size")
     if kind in (b"\0", b"7"):
         kind = REGULAR
-    if kind == REGULAR and name.endswith(b"/"):  # directories of the time before ustar
-        kind = DIRECTORY
     device = kind in (CHAR, BLOCK_DEVICE)
     return Entry(
         name,
@@ -106,11 +104,6 @@ def parse(block: bytes) -> Entry:
         number(major, name) if device else 0,
         number(minor, name) if device else 0,
     )
-
-
-def is_gnu(block: bytes) -> bool:
-    """Whether the header uses the layout of GNU tar's own format."""
-    return block[257:265] == _GNU
 
 
 def _signed_sum(block: bytes) -> int:

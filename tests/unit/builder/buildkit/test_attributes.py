@@ -12,8 +12,8 @@ from wherry.builder.buildkit.attributes import (
     with_caches,
 )
 from wherry.builder.imagecache import CacheTarget
-from wherry.builder.platforms import Platform
 from wherry.errors import InvalidParameter, NotImplementedHere, WherryError
+from wherry.images.platforms import Platform
 
 
 def read(**attributes: str) -> Frontend:
@@ -122,7 +122,7 @@ def test_entitlements() -> None:
         ({"shm-size": "1g"}, InvalidParameter, "shm size"),
         ({"cache-imports": "{}x"}, InvalidParameter, "cache-imports"),
         ({"cache-imports": '[{"Type":"registry"}]'}, InvalidParameter, "cache-imports"),
-        ({"platform": "a/b/c/d"}, InvalidParameter, "invalid component"),
+        ({"platform": "a/b/c/d"}, InvalidParameter, "cannot parse platform"),
         ({"build-arg:SOURCE_DATE_EPOCH": "now"}, InvalidParameter, "SOURCE_DATE_EPOCH"),
     ],
 )

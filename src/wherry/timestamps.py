@@ -9,21 +9,11 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
+from wherry import golang
 from wherry.errors import InvalidParameter
 
 SECOND = 1_000_000_000
 
-_UNITS = {
-    "ns": 1,
-    "us": 1_000,
-    "µs": 1_000,
-    "μs": 1_000,
-    "ms": 1_000_000,
-    "s": SECOND,
-    "m": 60 * SECOND,
-    "h": 3600 * SECOND,
-}
-_DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
 _UNIX = re.compile(r"-?\d{1,18}(?:\.\d{1,9}\d*)?", re.ASCII)
 _DATE = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:T(\d\d)(?::(\d\d)(?::(\d\d)(?:\.(\d{1,9})\d*)?)?)?)?(Z|[+-]\d\d:\d\d)?"
@@ -32,19 +22,10 @@ _DATE = re.compile(
 
 def parse_duration(text: str) -> int:
     """Nanoseconds of a Go duration such as ``1h2m3.5s``; raises InvalidParameter."""
-    sign, rest = 1, text
-    if rest[:1] in ("+", "-"):
-        sign, rest = (-1 if rest[0] == "-" else 1), rest[1:]
-    if rest == "0":
-        return 0
-    total, position = 0.0, 0
-    while part := _DURATION_PART.match(rest, position):
-        number, unit = part.groups()
-        total += int(number) * _UNITS[unit] if number.isdigit() else float(number) * _UNITS[unit]
-        position = part.end()
-    if not rest or position != len(rest):
-        raise InvalidParameter(f'time: invalid duration "{text}"')
-    return sign * int(total)
+    try:
+        return golang.parse_duration(text)
+    except ValueError as error:
+        raise InvalidParameter(str(error)) from None
 
 
 def parse_unix(text: str) -> int:
