@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import posixpath
 import shutil
@@ -27,7 +28,7 @@ from wherry.builder.request import BuildRequest
 from wherry.builder.solver import Solved
 from wherry.builder.trees import Kind, Tree, normalise, resolve
 from wherry.dockerignore import read_patterns
-from wherry.errors import InvalidParameter, NotFound
+from wherry.errors import InvalidParameter, KernelError, NotFound
 from wherry.filepath import BadPattern
 from wherry.fs.removing import remove_path
 from wherry.storage.statedb import StateDB
@@ -175,7 +176,8 @@ class Builder:
         free = shutil.disk_usage(directory).free
         spool = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115  closed with the others
         resources.callback(spool.close)
-        await asyncio.to_thread(copy_decompressed, source, spool, free)
+        full = KernelError("unpack build context in", directory, errno.ENOSPC)
+        await asyncio.to_thread(copy_decompressed, source, spool, free, full)
         spool.seek(0)
         return await asyncio.to_thread(TarTree, spool)
 

@@ -30,7 +30,7 @@ from wherry.builder.trees import (
     walk,
 )
 from wherry.dockerignore import Matcher
-from wherry.errors import InvalidParameter
+from wherry.errors import InvalidParameter, WherryError
 from wherry.fs.descent import descending
 from wherry.fs.making import Metadata, describe, describe_name, make_file
 from wherry.storage.archive import header
@@ -71,15 +71,20 @@ def decompressed(stream: IO[bytes]) -> IO[bytes]:
     return buffered
 
 
-def copy_decompressed(source: IO[bytes], destination: IO[bytes], limit: int) -> int:
-    """Copy; returns the number of bytes. Raises InvalidParameter beyond ``limit`` bytes."""
+def copy_decompressed(
+    source: IO[bytes], destination: IO[bytes], limit: int, beyond: WherryError | None = None
+) -> int:
+    """Copy; returns the number of bytes.
+
+    Raises ``beyond`` (default: InvalidParameter) when it is more than ``limit`` bytes.
+    """
     total = 0
     try:
         stream = decompressed(source)
         while chunk := stream.read(_CHUNK):
             total += len(chunk)
             if total > limit:
-                raise InvalidParameter(
+                raise beyond or InvalidParameter(
                     f"read build context: it is larger than {limit} bytes when decompressed"
                 )
             destination.write(chunk)

@@ -181,6 +181,8 @@ class Engine:
             await asyncio.to_thread(_remove_cgroups, services.instance)
         await services.events.settle()
         services.events.close()
+        with contextlib.suppress(KernelError):  # what the disk refuses even now is lost
+            services.save_noted()
         await asyncio.to_thread(write_copy, self._db)
         self._db.close()
         os.close(self._lock)

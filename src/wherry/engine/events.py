@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from wherry.engine.eventjournal import EventJournal
 from wherry.engine.filters import Filters
+from wherry.errors import KernelError
 from wherry.storage.statedb import StateDB
 from wherry.timestamps import SECOND
 
@@ -124,16 +125,18 @@ class EventBus:
         db.migrate("events", MIGRATIONS)
         self._db = db
         self._journal = journal
-        self._saving: set[asyncio.Future[None]] = set()
-        if journal is not None:
-            _save(db, _left_over(db, journal))
+        self._saving: set[asyncio.Future[bool]] = set()
+        left = _left_over(db, journal) if journal is not None else []
+        kept = _saved(db, left)
+        if journal is not None and kept:
             journal.keep(())
         rows = db.query(
             "SELECT * FROM (SELECT * FROM events ORDER BY number DESC LIMIT ?) ORDER BY number",
             (KEEP,),
         )
         self._history: deque[Event] = deque((_from_row(row) for row in rows), maxlen=KEEP)
-        self._unsaved: list[Event] = []
+        self._unsaved: list[Event] = [] if kept else left
+        self._history.extend(self._unsaved)
         self._subscribers: set[asyncio.Queue[Event | None]] = set()
         self._flushing: asyncio.TimerHandle | None = None
         self._last = self._history[-1].time if self._history else 0
@@ -198,7 +201,8 @@ class EventBus:
             self._flushing.cancel()
             self._flushing = None
         batch, self._unsaved = self._unsaved, []
-        _save(self._db, batch)
+        if not _saved(self._db, batch):
+            self._unsaved = batch
 
     async def settle(self) -> None:
         """Wait for what is being written to the store in the background."""
@@ -210,21 +214,21 @@ class EventBus:
         self.flush()
         if self._journal is not None:
             if not self._saving:
-                self._journal.keep(())
+                self._journal.keep(asdict(event) for event in self._unsaved)
             self._journal.close()
 
     def _flush_aside(self) -> None:
         self._flushing = None
         batch, self._unsaved = self._unsaved, []
-        saving = asyncio.get_running_loop().run_in_executor(None, _save, self._db, batch)
+        saving = asyncio.get_running_loop().run_in_executor(None, _saved, self._db, batch)
         self._saving.add(saving)
-        saving.add_done_callback(self._saved)
+        saving.add_done_callback(lambda done: self._flushed(done, batch))
 
-    def _saved(self, saving: asyncio.Future[None]) -> None:
+    def _flushed(self, saving: asyncio.Future[bool], batch: list[Event]) -> None:
         """What was being saved is in the store: the journal need no longer have it."""
         self._saving.discard(saving)
-        if not saving.cancelled() and (error := saving.exception()):
-            log.error("keep events: %s", error)
+        if saving.cancelled() or saving.exception() or not saving.result():
+            self._unsaved = [*batch, *self._unsaved][-KEEP:]  # with the next ones, then
         elif self._journal is not None and not self._saving:
             self._journal.keep(asdict(event) for event in self._unsaved)
 
@@ -289,9 +293,18 @@ async def _next_before(queue: asyncio.Queue[Event | None], until: int | None) ->
         return None
 
 
+def _saved(db: StateDB, batch: list[Event]) -> bool:
+    """Put events into the store; False when the disk refuses."""
+    try:
+        if batch:
+            _save(db, batch)
+    except KernelError as error:
+        log.error("keep events: %s", error)
+        return False
+    return True
+
+
 def _save(db: StateDB, batch: list[Event]) -> None:
-    if not batch:
-        return
     with db.transaction() as connection:
         connection.executemany(
             "INSERT INTO events (time, type, action, actor, attributes, scope)"

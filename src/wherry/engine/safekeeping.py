@@ -12,9 +12,13 @@ _log = logging.getLogger(__name__)
 
 
 async def keep_copy(db: StateDB) -> None:
-    """Copy the store now, and whenever it has changed since, until cancelled."""
+    """Copy the store now, and whenever it has changed since, until cancelled.
+
+    Its reserve for a full disk is made again when there is room.
+    """
     copied = -1
     while True:
+        await asyncio.to_thread(db.renew_reserve)
         changes = db.changes
         if changes != copied:
             await asyncio.to_thread(write_copy, db)

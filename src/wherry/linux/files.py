@@ -29,6 +29,19 @@ def sync_directory(path: str) -> None:
         os.close(descriptor)
 
 
+_KEPT_CLUSTERS = 4096
+
+
+def writable_bytes(found: os.statvfs_result) -> int:
+    """What root may still write to a file system.
+
+    ext4 never gives data its last 2 %, at most 4,096 clusters (``ext4_calculate_resv_clusters``);
+    they count as free.
+    """
+    kept = min(found.f_blocks // 50, _KEPT_CLUSTERS)
+    return max(0, found.f_bfree - kept) * found.f_frsize
+
+
 _KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE
 
 

@@ -9,6 +9,7 @@ new driver is one file: a subclass of `StorageDriver`, and an entry point in gro
 
 from __future__ import annotations
 
+import errno
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Literal
 
-from wherry.errors import InvalidParameter
+from wherry.errors import InvalidParameter, KernelError
 from wherry.linux.root import Root
 from wherry.storage.archive.writer import tar_tree
 
@@ -141,6 +142,23 @@ def status_of(driver: StorageDriver, asked: str) -> list[tuple[str, str]]:
     return pairs
 
 
+def _unusable(driver: type[StorageDriver], directory: str) -> str:
+    """Why a driver cannot work in ``directory``; "" when it can.
+
+    A disk that takes nothing cannot be tried: then what has made roots there before can be used,
+    and without it nothing could be freed. Raises KernelError where there is none.
+    """
+    try:
+        return driver.unusable(directory)
+    except OSError as error:
+        number = error.errno or errno.EIO
+        if number not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        if os.path.isdir(os.path.join(directory, driver.name)):
+            return ""
+        raise KernelError(f"try storage driver {driver.name} in", directory, number) from error
+
+
 def choose_driver(directory: str, name: str | None) -> type[StorageDriver]:
     """The driver asked for, or the first that works in ``directory``.
 
@@ -148,14 +166,14 @@ def choose_driver(directory: str, name: str | None) -> type[StorageDriver]:
     """
     if name:
         driver = find_driver(name)
-        why = driver.unusable(directory)
+        why = _unusable(driver, directory)
         if why:
             raise InvalidParameter(f"storage driver {name} cannot be used in {directory}: {why}")
         return driver
     reasons = []
     for candidate in BUILT_IN:
         driver = find_driver(candidate)
-        why = driver.unusable(directory)
+        why = _unusable(driver, directory)
         if not why:
             return driver
         reasons.append(f"{candidate}: {why}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import sqlite3
 import tempfile
 import threading
@@ -313,7 +314,7 @@ class LayerStore:
             if not self.has(diff_id):
                 final = self._home(diff_id)
                 if os.path.isdir(final):  # a crash between rename and registration, or removal
-                    os.rename(final, tempfile.mkdtemp(prefix=".old-", dir=self.directory))
+                    self._put_aside(final)
                 os.rename(home, final)
                 sync_directory(self.directory)
                 with self._db.transaction() as db:
@@ -323,6 +324,12 @@ class LayerStore:
                         (diff_id, layer.size, layer.files, time.time(), tar_size),
                     )
         return layer
+
+    def _put_aside(self, home: str) -> str:
+        """Take a layer's directory out of its place; needs no room. `clean` sweeps it, too."""
+        aside = os.path.join(self.directory, f".old-{secrets.token_hex(8)}")
+        os.rename(home, aside)
+        return aside
 
     def tar(self, diff_id: str) -> Iterator[bytes]:
         """The layer's uncompressed stream, byte for byte as it came.
@@ -381,10 +388,8 @@ class LayerStore:
             for layer in garbage:
                 if self.has(layer.diff_id):
                     continue  # added again meanwhile
-                aside = tempfile.mkdtemp(prefix=".old-", dir=self.directory)
                 with suppress(FileNotFoundError):
-                    os.rename(self._home(layer.diff_id), aside)
-                doomed.append(aside)
+                    doomed.append(self._put_aside(self._home(layer.diff_id)))
         for aside in doomed:
             remove_path(aside)
         self.driver.forget({layer.diff_id for layer in garbage})

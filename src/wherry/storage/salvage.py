@@ -56,14 +56,20 @@ class Repair:
         )
 
 
-def make_copy(path: str) -> None:
-    """Write the store at ``path`` into its copy, as it is at this moment; raises OSError."""
+def make_copy(path: str, connection: sqlite3.Connection | None = None) -> None:
+    """Write the store at ``path`` into its copy, as it is at this moment; raises OSError.
+
+    ``connection`` is one that has the store for itself alone.
+    """
     fresh = f"{path}{COPY}.new"
     with suppress(FileNotFoundError):
         os.unlink(fresh)
     try:
-        with closing(sqlite3.connect(path)) as db:
-            db.execute("VACUUM INTO ?", (fresh,))
+        if connection is not None:
+            connection.execute("VACUUM INTO ?", (fresh,))
+        else:
+            with closing(sqlite3.connect(path)) as db:
+                db.execute("VACUUM INTO ?", (fresh,))
     except sqlite3.Error as error:
         raise OSError(f"copy {path}: {error}") from error
     _sync(fresh)
@@ -116,7 +122,10 @@ _OF_THE_CONTENT = frozenset({
 
 def disk_trouble(error: sqlite3.Error) -> int | None:
     """The errno of a failure that comes from a full, read-only or broken disk."""
-    return _BY_THE_DISK.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+    code = getattr(error, "sqlite_errorcode", 0)
+    if code == sqlite3.SQLITE_IOERR_SHMSIZE:
+        return errno.ENOSPC
+    return _BY_THE_DISK.get(code & 0xFF)
 
 
 def _is_damage(error: sqlite3.Error) -> bool:
@@ -204,6 +213,7 @@ def _opened(path: str) -> Iterator[sqlite3.Connection]:
     if not os.path.exists(path):
         raise sqlite3.OperationalError("the file is missing")
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA locking_mode=EXCLUSIVE")  # no index in a file: that would need room
         yield db
 
 

@@ -7,6 +7,7 @@ that the disk has damaged is repaired when it is opened (`salvage`).
 
 from __future__ import annotations
 
+import errno
 import logging
 import sqlite3
 import threading
@@ -35,21 +36,40 @@ class StateDB:
         self._lock = threading.RLock()
         self._copying = threading.Lock()
         self._depth = 0
-        if self._reserve is not None:
-            self._reserve.before_opening()
+        roomy = self._reserve is None or self._reserve.before_opening()
         with self._telling("open"):
             if path != ":memory:" and (damage := salvage.examine(path)):
                 self.repair = salvage.restore(path, damage)
                 log.error("%s", self.repair)
-            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            self._connection.row_factory = sqlite3.Row
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-                self._connection.execute(f"PRAGMA {pragma}")
+            self._alone = not roomy
+            self._connection = self._connect()
             self._connection.execute(
                 "CREATE TABLE IF NOT EXISTS schema_version"
                 " (room TEXT PRIMARY KEY, version INTEGER NOT NULL)"
             )
+        if self._reserve is not None:
+            self._reserve.after_opening(indexed=not self._alone)
         self.renew_reserve()
+
+    def _connect(self) -> sqlite3.Connection:
+        """Open the store. Where there is no room for an index that others could read by, too, this
+        connection is ``_alone``: it has the index in memory (https://sqlite.org/wal.html#noshm).
+        """
+        connection = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
+        connection.row_factory = sqlite3.Row
+        try:
+            if self._alone:
+                connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+                connection.execute(f"PRAGMA {pragma}")
+            connection.execute("SELECT * FROM sqlite_master").fetchall()
+        except sqlite3.OperationalError as error:
+            connection.close()
+            if self._alone or salvage.disk_trouble(error) != errno.ENOSPC:
+                raise
+            self._alone = True
+            return self._connect()
+        return connection
 
     def migrate(self, room: str, migrations: Sequence[str]) -> None:
         """Bring the tables of ``room`` up to date.
@@ -151,9 +171,15 @@ class StateDB:
     def copy(self) -> None:
         """Bring the copy up to date from which a damaged store is repaired; raises OSError."""
         with self._copying:
-            salvage.make_copy(self._path)
+            if not self._alone:
+                salvage.make_copy(self._path)
+                return
+            with self._lock:
+                salvage.make_copy(self._path, self._connection)
 
     def close(self) -> None:
         """Close the connection; the file is complete at any time before, too."""
         with self._lock:
             self._connection.close()
+            if self._reserve is not None:
+                self._reserve.close()

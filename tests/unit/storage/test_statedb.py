@@ -1,3 +1,5 @@
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -38,8 +40,8 @@ def test_a_volatile_transaction_is_atomic_and_seen_by_others(tmp_path: Path) -> 
     with pytest.raises(RuntimeError), db.transaction(volatile=True) as connection:
         connection.execute("INSERT INTO t VALUES (2)")
         raise RuntimeError
-    other = StateDB(str(tmp_path / "state.db"))
-    assert [row["x"] for row in other.query("SELECT x FROM t")] == [1]
+    with closing(sqlite3.connect(tmp_path / "state.db")) as other:
+        assert other.execute("SELECT x FROM t").fetchall() == [(1,)]
     # What comes after waits for the disk again.
     assert db.query("PRAGMA synchronous")[0][0] == 2
     with db.transaction() as connection, db.transaction(volatile=True):

@@ -86,6 +86,7 @@ async def adopt(
 ) -> None:
     """Take over what `recall` found; a container that cannot be taken over keeps no other."""
     begun = time.monotonic()
+    found = {container.id: container.state for container in services}
     expected = sum(services.adoption.expects(container.id) for container in services)
     try:
         strangers = await _end_strangers(services, recalled)
@@ -103,7 +104,7 @@ async def adopt(
     if expected:
         seconds = time.monotonic() - begun
         log.info("took over %d containers in %.1f s", expected, seconds)
-    life.resume(services)
+    life.resume(services, found)
 
 
 async def _take_over_some(services: Services, on_adopted: Callable[[Container], None]) -> None:
@@ -152,7 +153,7 @@ def _take(services: Services, container: Container, shim: Shim) -> None:
     cgroup = Cgroup(services.cgroup(record))
     frozen, paused = cgroup.frozen(), container.state.status == "paused"
     if paused and not frozen:
-        services.set_state(container, container.state.to("running"))
+        services.note_state(container, container.state.to("running"))
     elif frozen and not paused:
         with contextlib.suppress(KernelError):
             cgroup.thaw()  # a commit, or a pause that nobody was told of

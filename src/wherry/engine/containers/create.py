@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
@@ -29,6 +28,7 @@ from wherry.engine.containers.services import Services
 from wherry.engine.containers.state import State
 from wherry.engine.spec.security import parse_security_options
 from wherry.errors import Conflict, InvalidParameter, NotFound
+from wherry.fs.removing import remove_path
 from wherry.images.platforms import parse_platform
 from wherry.images.store import Image
 from wherry.network import requests
@@ -266,7 +266,7 @@ async def _make(services: Services, record: Record, networking: Mapping[str, Any
             record.id, record.name, encode(record.config), encode(record.host), networking
         )
         directory = services.directory(record.id)
-        undo.callback(shutil.rmtree, directory, ignore_errors=True)
+        undo.callback(remove_path, directory)
         undo.callback(services.layers.remove_root, record.id)
         await asyncio.to_thread(_make_root, services, record, directory)
         faults.point("create.rootfs")

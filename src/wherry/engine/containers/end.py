@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
+from collections.abc import Iterator
 
 from wherry import faults
 from wherry.engine.containers import health, namespaces
@@ -45,7 +46,7 @@ def lost(services: Services, container: Container) -> ExitStatus:
 async def ended(services: Services, container: Container, status: ExitStatus) -> Next:
     """Take note of an end; the container's lock is held. Returns what is to follow."""
     faults.point("end.seen")
-    health.end(services, container)
+    health.end(container)
     before = container.state
     finished = max(int(status.at * SECOND), before.started)
     ran = finished - before.started
@@ -61,7 +62,7 @@ async def ended(services: Services, container: Container, status: ExitStatus) ->
     again = following.action == "restart"
     shim, container.shim = container.shim, None
     await _release(services, container, shim)
-    services.set_state(
+    services.note_state(
         container,
         before.to(
             "restarting" if again else "exited",
@@ -90,11 +91,20 @@ async def _release(services: Services, container: Container, shim: Shim | None) 
     if shim is not None:
         container.cleanup = services.spawn(shim.delete(), f"ending the shim of {record.id}")
     faults.point("end.shim-deleted")
-    try:
+    with _whatever_fails("release the networks", record.id):
         await services.networks.detach(record.id)
-    except WherryError as error:
-        log.error("release the networks of container %s: %s", record.id, error)
     faults.point("end.network-released")
     if record.mounts:
-        await asyncio.to_thread(services.volumes.unmount, record.id, tell=True)
-    namespaces.unmount_shm(services, record)
+        with _whatever_fails("unmount the volumes", record.id):
+            await asyncio.to_thread(services.volumes.unmount, record.id, tell=True)
+    with _whatever_fails("unmount the shared memory", record.id):
+        namespaces.unmount_shm(services, record)
+
+
+@contextlib.contextmanager
+def _whatever_fails(what: str, container_id: str) -> Iterator[None]:
+    """An end cannot be refused: what fails is logged, and the other steps follow."""
+    try:
+        yield
+    except (WherryError, OSError) as error:
+        log.error("%s of container %s: %s", what, container_id, error)

@@ -29,7 +29,7 @@ async def pause(services: Services, container: Container, *, lasting: bool = Tru
             await asyncio.to_thread(set_frozen, services, container, True)
         faults.point("pause.frozen")
         if lasting:
-            services.set_state(container, container.state.to("paused"))
+            services.note_state(container, container.state.to("paused"))
         else:
             container.state = container.state.to("paused")
         services.publish(container, "pause")
@@ -43,7 +43,7 @@ async def unpause(services: Services, container: Container) -> None:
         with needs_running(container):
             await asyncio.to_thread(set_frozen, services, container, False)
         faults.point("unpause.thawed")
-        services.set_state(container, container.state.to("running"))
+        services.note_state(container, container.state.to("running"))
         services.publish(container, "unpause")
 
 

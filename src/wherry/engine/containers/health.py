@@ -46,19 +46,22 @@ def begin(services: Services, container: Container, *, again: bool = False) -> N
         container.health = None
         return
     if container.health is None or not again:
-        services.set_health(container, Health())
+        services.note_health(container, Health())
     container.health_task = services.spawn(
         _check_on(services, container), f"checking the health of {container.id}"
     )
 
 
-def end(services: Services, container: Container) -> None:
-    """Check no more; what was found stays, and the container counts as unhealthy."""
+def end(container: Container) -> None:
+    """Check no more; what was found stays, and the container counts as unhealthy.
+
+    It is for the caller to note that, with the state in which this leaves the container.
+    """
     if container.health_task is not None:
         container.health_task.cancel()
         container.health_task = None
     if container.health is not None:
-        services.set_health(container, container.health.ended())
+        container.health = container.health.ended()
 
 
 async def _check_on(services: Services, container: Container) -> None:
@@ -80,7 +83,7 @@ async def _check_on(services: Services, container: Container) -> None:
             return
         starting = result.start < begun + wanted.start_period
         before, health = health.status, health.after(result, retries, starting=starting)
-        services.set_health(container, health)
+        services.note_health(container, health)
         if health.status != before:
             services.publish(container, f"health_status: {health.status}")
 

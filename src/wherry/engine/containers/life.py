@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from wherry.engine.containers import aftermath, end, freeze, links, namespaces, remove, start, stop
 from wherry.engine.containers.aftermath import Next
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.services import Services, log
+from wherry.engine.containers.state import State
 from wherry.errors import Conflict, NotModified, Unavailable, WherryError
 from wherry.runtime.client import Shim
 from wherry.runtime.messages import Message
@@ -145,15 +146,18 @@ def _remove_later(services: Services, container: Container) -> None:
     services.spawn(remove_it(), f"removing container {container.id}")
 
 
-def resume(services: Services) -> None:
+def resume(services: Services, found: Mapping[str, State]) -> None:
     """Go on, in the background, with what a former engine left to do, when all containers are
     known: removals, restarts that were due, and starts of what is to run whenever the engine does.
 
-    Those whose namespaces others join, or whose addresses others know, are started before them.
+    ``found`` are the states in which the engine has found them: what somebody has started or
+    stopped since is not started for its having run before. Those whose namespaces others join, or
+    whose addresses others know, are started before them.
     """
     due: dict[str, Container] = {}
     for container in services:
-        if container.state.status == "restarting" or _wanted_with_engine(container):
+        untouched = found.get(container.id) is container.state
+        if container.state.status == "restarting" or (untouched and _wanted(container)):
             due[container.id] = container
         elif container.state.status == "exited" and container.record.host.auto_remove:
             _remove_later(services, container)
@@ -165,7 +169,8 @@ def resume(services: Services) -> None:
         tasks[key] = _restart_later(services, due[key], delay, before)
 
 
-def _wanted_with_engine(container: Container) -> bool:
+def _wanted(container: Container) -> bool:
+    """Whether a container is to run whenever the engine does."""
     state, policy = container.state, container.record.host.restart_policy
     return state.status == "exited" and aftermath.wanted_at_opening(
         policy, state.exit_code, state.restart_count, stopped_by_user=state.stopped_by_user
@@ -189,7 +194,7 @@ def _cancel_restart(services: Services, container: Container) -> bool:
     _forget_restart(container)
     if container.state.status != "restarting":
         return False
-    services.set_state(container, replace(container.state.to("exited"), stopped_by_user=True))
+    services.note_state(container, replace(container.state.to("exited"), stopped_by_user=True))
     container.tell_stopped()
     return True
 

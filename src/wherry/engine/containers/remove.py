@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 from dataclasses import replace
 
 from wherry import faults
 from wherry.engine.containers import volumes as mounted
 from wherry.engine.containers.container import Container
-from wherry.engine.containers.services import Services, log
+from wherry.engine.containers.services import Services
 from wherry.errors import Conflict, WherryError
+from wherry.fs.removing import remove_path
 
 
 def check_removable(container: Container, *, force: bool, ours: bool = False) -> None:
@@ -36,12 +35,12 @@ async def take_away(services: Services, container: Container, *, volumes: bool) 
     if container.cleanup is not None:
         await asyncio.shield(container.cleanup)
         container.cleanup = None
-    services.set_state(container, container.state.to("removing"))
+    services.note_state(container, container.state.to("removing"))
     faults.point("remove.marked")
     try:
         await take_apart(services, container, volumes=volumes)
     except (WherryError, OSError) as error:
-        services.set_state(container, replace(container.state.to("dead"), error=str(error)))
+        services.note_state(container, replace(container.state.to("dead"), error=str(error)))
         container.tell_removed(str(error))
         raise
     services.forget(container)
@@ -55,7 +54,7 @@ async def take_apart(services: Services, container: Container, *, volumes: bool)
     record = container.record
     await asyncio.to_thread(services.layers.remove_root, record.id)
     faults.point("remove.rootfs")
-    await asyncio.to_thread(_remove_directory, services.directory(record.id))
+    await asyncio.to_thread(remove_path, services.directory(record.id))
     faults.point("remove.directory")
     if record.mounts:
         await asyncio.to_thread(lambda: mounted.release(services, record, remove_anonymous=volumes))
@@ -63,10 +62,3 @@ async def take_apart(services: Services, container: Container, *, volumes: bool)
         services.networks.forget(record.id)
         services.store.delete(record.id)
     faults.point("remove.recorded")
-
-
-def _remove_directory(path: str) -> None:
-    if os.path.isdir(path):
-        shutil.rmtree(path)
-    else:
-        log.debug("container folder %s is gone already", path)

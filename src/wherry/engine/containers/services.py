@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,7 @@ from wherry.engine.events import EventBus
 from wherry.engine.ids import Ids
 from wherry.engine.ids import find as find_id
 from wherry.engine.options import EngineConfig
+from wherry.errors import KernelError
 from wherry.images.store import ImageStore
 from wherry.instance import Instance
 from wherry.linux import cgroups
@@ -30,6 +32,8 @@ from wherry.storage.layers import LayerStore
 from wherry.volumes.volumes import Volumes
 
 log = logging.getLogger(__name__)
+
+_SAVING_AGAIN = 1.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,8 @@ class Services:
     names: dict[str, str] = field(default_factory=dict)
     reserved: set[str] = field(default_factory=set)
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    unsaved: dict[str, Container] = field(default_factory=dict)
+    """Containers of which the store does not know the newest state."""
     id_ranges: IdRanges = field(init=False)
 
     def __post_init__(self) -> None:
@@ -101,6 +107,7 @@ class Services:
 
     def forget(self, container: Container) -> None:
         """Let a container go."""
+        self.unsaved.pop(container.id, None)
         self.containers.pop(container.id, None)
         self.ids.discard(container.id)
         if self.names.get(container.record.name) == container.id:
@@ -109,14 +116,49 @@ class Services:
     # Changing
 
     def set_state(self, container: Container, state: State) -> None:
-        """Change a container's state, durably."""
-        self.store.save_state(container.id, state)
+        """Change a container's state, durably; raises KernelError when the disk refuses."""
+        self.store.save_state(container.id, state, container.health)
         container.state = state
+        self.unsaved.pop(container.id, None)
 
-    def set_health(self, container: Container, health: Health) -> None:
-        """Change what is known of a container's health, durably."""
-        self.store.save_health(container.id, health)
+    def note_state(self, container: Container, state: State) -> None:
+        """Take note of what has happened to a container; when the disk refuses, durably later.
+
+        What ends and goes away frees room on a full disk, and must not need any.
+        """
+        container.state = state
+        self._note(container)
+
+    def note_health(self, container: Container, health: Health) -> None:
+        """Take note of what a check has found; when the disk refuses, durably later."""
         container.health = health
+        self._note(container)
+
+    def _note(self, container: Container) -> None:
+        try:
+            self.store.save_state(container.id, container.state, container.health)
+        except KernelError as error:
+            if not self.unsaved:
+                log.warning("the state of containers is kept in memory for now: %s", error)
+                self.spawn(self._save_later(), "saving the state of containers")
+            self.unsaved[container.id] = container
+        else:
+            self.unsaved.pop(container.id, None)
+
+    async def _save_later(self) -> None:
+        """Try again, until all is saved."""
+        while self.unsaved:
+            await asyncio.sleep(_SAVING_AGAIN)
+            with suppress(KernelError):
+                self.save_noted()
+        log.info("the state of all containers is saved")
+
+    def save_noted(self) -> None:
+        """Save what could not be saved when it happened; raises KernelError."""
+        with self.store.transaction():
+            for container in self.unsaved.values():
+                self.store.save_state(container.id, container.state, container.health)
+        self.unsaved.clear()
 
     def set_record(self, container: Container, record: Record) -> None:
         """Change a container's record, durably."""

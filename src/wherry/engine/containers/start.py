@@ -8,7 +8,7 @@ import functools
 import json
 import os
 import time
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -141,8 +141,7 @@ def failed(
     )
     container.shim = None
     container.log_complete.set()
-    with suppress(WherryError):
-        services.set_state(container, changed)
+    services.note_state(container, changed)
     container.tell_stopped()
     return following
 

@@ -113,9 +113,9 @@ async def _send(services: Services, container: Container, number: int, *, by_use
     shim = container.shim
     if not container.state.alive or shim is None:
         raise Conflict(f"container {container.id} is not running")
-    if by_user and not container.state.stopped_by_user:
-        services.set_state(container, replace(container.state, stopped_by_user=True))
-        faults.point("kill.marked")
+    marked = by_user and not container.state.stopped_by_user
+    if marked:
+        container.state = replace(container.state, stopped_by_user=True)
     try:
         await shim.signal(number)
     except (NotFound, Unavailable):
@@ -123,6 +123,9 @@ async def _send(services: Services, container: Container, number: int, *, by_use
     except WherryError:
         if not has_ended(container):
             raise
+    if marked:
+        services.note_state(container, container.state)
+        faults.point("kill.marked")
     services.publish(container, "kill", {"signal": str(int(number))})
     if container.state.status == "paused" and by_user:
         await _thaw(services, container)
@@ -136,5 +139,5 @@ async def _thaw(services: Services, container: Container) -> None:
         if not has_ended(container):
             raise
     if container.state.status == "paused":
-        services.set_state(container, container.state.to("running"))
+        services.note_state(container, container.state.to("running"))
         services.publish(container, "unpause")

@@ -57,20 +57,13 @@ class ContainerStore:
                 (record.name, json.dumps(record.to_json()), record.id),
             )
 
-    def save_state(self, container_id: str, state: State) -> None:
-        """Keep a changed state."""
+    def save_state(self, container_id: str, state: State, health: Health | None) -> None:
+        """Keep a changed state with what health checks have found."""
+        found = json.dumps(health.to_json()) if health is not None else None
         with self._db.transaction() as db:
             db.execute(
-                "UPDATE containers SET state = ? WHERE id = ?",
-                (json.dumps(state.to_json()), container_id),
-            )
-
-    def save_health(self, container_id: str, health: Health) -> None:
-        """Keep what health checks have found."""
-        with self._db.transaction() as db:
-            db.execute(
-                "UPDATE containers SET health = ? WHERE id = ?",
-                (json.dumps(health.to_json()), container_id),
+                "UPDATE containers SET state = ?, health = ? WHERE id = ?",
+                (json.dumps(state.to_json()), found, container_id),
             )
 
     def delete(self, container_id: str) -> None:

@@ -13,8 +13,12 @@ import zlib
 from collections.abc import Callable, Iterable
 
 from wherry.runtime.bundle import LogConfig
+from wherry.runtime.logdrivers.floor import Floor
 from wherry.runtime.logdrivers.record import LogRecord
 from wherry.runtime.loop import Loop
+
+_STOPPED = "wherry: the disk is almost full: what follows is not logged"
+_GOES_ON = "wherry: {lines} lines were not logged: the disk was almost full"
 
 _PLAIN = bytes(c for c in range(0x20, 0x7F) if c not in b'\\"<>&')
 
@@ -45,6 +49,8 @@ class JsonFile:
         self._attributes = b""
         self._last = ("", -1)
         self._tail = b""
+        self._floor = Floor()
+        self._missed = 0
         if config.attributes:
             dumped = json.dumps(config.attributes, separators=(",", ":"), ensure_ascii=False)
             self._attributes = b'"attrs":' + dumped.encode() + b","
@@ -61,7 +67,10 @@ class JsonFile:
         self._size = os.fstat(self._fd).st_size
 
     def write(self, records: Iterable[LogRecord]) -> None:
-        """Append the records. What the disk does not take is lost: the container goes on."""
+        """Append the records. What the disk does not take is lost: the container goes on.
+
+        So is what would take the last room on it; the log says where lines are missing.
+        """
         batch: list[bytes] = []
         size = self._size
         limit = self._config.max_size
@@ -72,7 +81,8 @@ class JsonFile:
             if limit > 0 and size >= limit:
                 self._append(batch)
                 batch = []
-                self._rotate()
+                if self._size >= limit:
+                    self._rotate()
                 size = self._size
             line = self._format(record)
             batch.append(line)
@@ -92,6 +102,23 @@ class JsonFile:
 
     def _append(self, batch: list[bytes]) -> None:
         data = b"".join(batch)
+        if not data:
+            return
+        if self._fd == -1 or self._floor.is_reached(self._fd, len(data)):
+            if not self._missed:
+                self._write(self._note(_STOPPED))
+            self._missed += len(batch)
+            return
+        if self._missed:
+            data = self._note(_GOES_ON.format(lines=self._missed)) + data
+            self._missed = 0
+        self._write(data)
+
+    def _note(self, text: str) -> bytes:
+        """A line of our own in the container's log."""
+        return self._format(LogRecord("stderr", text.encode(), time.time_ns()))
+
+    def _write(self, data: bytes) -> None:
         done = 0
         try:
             while done < len(data):
