@@ -91,8 +91,6 @@ def parse(block: bytes) -> Entry:
         raise bad(name, "negative size")
     if kind in (b"\0", b"7"):
         kind = REGULAR
-    if kind == REGULAR and name.endswith(b"/"):  # directories of the time before ustar
-        kind = DIRECTORY
     device = kind in (CHAR, BLOCK_DEVICE)
     return Entry(
         name,

@@ -135,6 +135,9 @@ class TarReader:
                 records[key] = header.text(data)
         if records:
             entry = _extended(entry, records)
+        # Directories of the time before ustar. The whole name tells, not a header's cut one.
+        if entry.kind == header.REGULAR and entry.name.endswith(b"/"):
+            entry = entry._replace(kind=header.DIRECTORY)
         stored = entry.size
         if entry.kind in (header.HARD_LINK, header.SYMLINK, header.CHAR, header.BLOCK_DEVICE,
                           header.DIRECTORY, header.FIFO):  # fmt: skip
@@ -237,13 +240,9 @@ def _extended(entry: Entry, records: dict[str, bytes]) -> Entry:
         for key, value in records.items()
         if key.startswith(header.XATTR_PREFIX)
     )
-    kind = entry.kind
-    if kind == header.REGULAR and name.endswith(b"/"):
-        kind = header.DIRECTORY
     return entry._replace(
         name=name,
         link=link,
-        kind=kind,
         xattrs=xattrs,
         uid=_override(records, "uid", entry.uid, name),
         gid=_override(records, "gid", entry.gid, name),
