@@ -361,3 +361,35 @@ def test_a_bundle_does_not_own_the_hosts_cgroup(oci: Oci, path: str) -> None:
     done = oci("create", "-b", str(bundle), "a", check=False)
     assert "the root of the hierarchy" in done.stderr
     assert not list((oci.place / "state").iterdir())
+
+
+def test_a_terminal_comes_from_a_devpts_only(oci: Oci) -> None:
+    script = "mount -t tmpfs x /dev/pts && ln -s /proc/sysrq-trigger /dev/pts/ptmx; sleep 600"
+    capabilities = make_spec([])["process"]["capabilities"]
+    more = {name: [*held, "CAP_SYS_ADMIN"] for name, held in capabilities.items()}
+    bundle = oci.bundle("a", ["sh", "-c", script], process={"capabilities": more})
+    quiet(oci, "create", "-b", str(bundle), "a")
+    oci("start", "a")
+    pid = oci.state("a")["pid"]
+    while not os.path.islink(f"/proc/{pid}/root/dev/pts/ptmx"):
+        time.sleep(0.02)
+    done = oci("exec", "--tty", "a", "true", check=False)
+    assert done.returncode == 1 and "not a devpts" in done.stderr
+
+
+def test_cve_2024_21626_no_descriptor_of_the_caller_comes_in(oci: Oci) -> None:
+    bundle = oci.bundle("a", ["sh", "-c", "ls /proc/$$/fd; exec sleep 600"])
+    fd = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
+    os.dup2(fd, 9)
+    with open(oci.place / "out", "wb") as out:
+        options = {"capture_output": False, "stdout": out, "stderr": out, "pass_fds": [9]}
+        oci("create", "-b", str(bundle), "a", **options)
+        oci("start", "a", **options)
+    done = oci("exec", "a", "sh", "-c", "ls /proc/$$/fd; true", pass_fds=[9])
+    assert done.stdout.split() == ["0", "1", "2"]
+    for number in (3, 9):
+        place = f"/proc/self/fd/{number}"
+        assert oci("exec", "--cwd", place, "a", "pwd", check=False, pass_fds=[9]).returncode == 126
+    assert (oci.place / "out").read_text().split() == ["0", "1", "2"]
+    os.close(9)
+    os.close(fd)
