@@ -380,16 +380,14 @@ def test_a_terminal_comes_from_a_devpts_only(oci: Oci) -> None:
 def test_cve_2024_21626_no_descriptor_of_the_caller_comes_in(oci: Oci) -> None:
     bundle = oci.bundle("a", ["sh", "-c", "ls /proc/$$/fd; exec sleep 600"])
     fd = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
-    os.dup2(fd, 9)
     with open(oci.place / "out", "wb") as out:
-        options = {"capture_output": False, "stdout": out, "stderr": out, "pass_fds": [9]}
+        options = {"capture_output": False, "stdout": out, "stderr": out, "pass_fds": [fd]}
         oci("create", "-b", str(bundle), "a", **options)
         oci("start", "a", **options)
-    done = oci("exec", "a", "sh", "-c", "ls /proc/$$/fd; true", pass_fds=[9])
+    done = oci("exec", "a", "sh", "-c", "ls /proc/$$/fd; true", pass_fds=[fd])
     assert done.stdout.split() == ["0", "1", "2"]
-    for number in (3, 9):
+    for number in (3, fd):
         place = f"/proc/self/fd/{number}"
-        assert oci("exec", "--cwd", place, "a", "pwd", check=False, pass_fds=[9]).returncode == 126
+        assert oci("exec", "--cwd", place, "a", "pwd", check=False, pass_fds=[fd]).returncode == 126
     assert (oci.place / "out").read_text().split() == ["0", "1", "2"]
-    os.close(9)
     os.close(fd)
