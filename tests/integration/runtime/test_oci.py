@@ -360,7 +360,19 @@ def test_a_bundle_does_not_own_the_hosts_cgroup(oci: Oci, path: str) -> None:
     (bundle / "config.json").write_text(json.dumps(config))
     done = oci("create", "-b", str(bundle), "a", check=False)
     assert "the root of the hierarchy" in done.stderr
-    assert not list((oci.place / "state").iterdir())
+    assert not (oci.place / "state").exists()
+
+
+def test_a_bundle_does_not_own_another_containers_cgroup(oci: Oci) -> None:
+    for name in ("a", "b"):
+        bundle = oci.bundle(name, ["sleep", "600"])
+        config = json.loads((bundle / "config.json").read_text())
+        config["linux"]["cgroupsPath"] = f"/{oci.place.name}/a"
+        (bundle / "config.json").write_text(json.dumps(config))
+    quiet(oci, "create", "-b", str(oci.place / "a"), "a")
+    done = oci("create", "-b", str(oci.place / "b"), "b", check=False)
+    assert "cgroup is not empty: 1 process(es) found" in done.stderr
+    assert oci.state("a")["status"] == "created"
 
 
 def test_a_terminal_comes_from_a_devpts_only(oci: Oci) -> None:
