@@ -403,3 +403,14 @@ def test_cve_2024_21626_no_descriptor_of_the_caller_comes_in(oci: Oci) -> None:
         assert oci("exec", "--cwd", place, "a", "pwd", check=False, pass_fds=[fd]).returncode == 126
     assert (oci.place / "out").read_text().split() == ["0", "1", "2"]
     os.close(fd)
+
+
+def test_cve_2025_31133_masks_come_from_the_true_null_device(oci: Oci) -> None:
+    """Nothing but the character device 1:3 is laid over what must not be read."""
+    (oci.place / "null").write_text("")
+    bundle = oci.bundle("a", ["true"])
+    flags = f"{PROGRAM} --root {oci.place}/state"
+    script = f"mount --bind null /dev/null && {flags} create -b {bundle} a > errors 2>&1"
+    done = subprocess.run(["unshare", "-m", "sh", "-c", script], cwd=oci.place, timeout=60)
+    assert done.returncode == 1
+    assert "open the null device /dev/null" in (oci.place / "errors").read_text()
