@@ -414,3 +414,26 @@ def test_cve_2025_31133_masks_come_from_the_true_null_device(oci: Oci) -> None:
     done = subprocess.run(["unshare", "-m", "sh", "-c", script], cwd=oci.place, timeout=60)
     assert done.returncode == 1
     assert "open the null device /dev/null" in (oci.place / "errors").read_text()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"process": 5},
+        {"linux": "x"},
+        {"linux": {"namespaces": [{}]}},
+        {"mounts": [5]},
+        {"linux": {"namespaces": [{"type": "mount"}], "resources": {"memory": 7}}},
+    ],
+)
+def test_a_bundle_of_any_shape_gets_an_answer(oci: Oci, change: dict[str, Any]) -> None:
+    bundle = oci.bundle("a", ["true"])
+    config = json.loads((bundle / "config.json").read_text())
+    cgroup = {"cgroupsPath": f"/{oci.place.name}/a"}
+    if isinstance(change.get("linux"), dict):
+        change = {"linux": change["linux"] | cgroup}
+    (bundle / "config.json").write_text(json.dumps({**config, **change}))
+    done = oci("create", "-b", str(bundle), "a", check=False)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert json.loads(oci.log.read_text().splitlines()[-1])["level"] == "error"
+    assert not (oci.place / "state/a").exists()

@@ -290,3 +290,7 @@ def main(argv: list[str] | None = None) -> int:
     except (WherryError, OSError) as error:
         _report(arguments, str(error))
         return 1
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        # A bundle is JSON of any shape that somebody else wrote; all that was made is undone.
+        _report(arguments, f"malformed specification: {error!r}")
+        return 1
