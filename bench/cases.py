@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import networks
+from . import networks, scale
 from .builds import cached, cold
 from .engines import EngineUnderTest
 from .registry import (
@@ -150,6 +150,15 @@ CASES = (
     Case("network: TCP between containers", "Gbit/s", 3, 1, networks.between_containers),
     Case("network: TCP by a published port", "Gbit/s", 3, 1, networks.through_published_port),
     Case("network: TCP by the port on 127.0.0.1", "Gbit/s", 3, 1, networks.over_loopback),
+    Case("daemon's CPU: a thousand tags, and away", "s", 1, 1, scale.cpu_of(scale.tagged)),
+    Case("daemon's CPU: `create`, of 1,500", "s/100", 1, 1, scale.fill),
+    Case("daemon's CPU: `ps -a` of 1,500 stopped", "s", 3, 1, scale.cpu_of(scale.listed, 10)),
+    Case("daemon's CPU: `ps -as`", "s", 3, 1, scale.cpu_of(scale.listed_with_sizes, 10)),
+    Case("daemon's CPU: `system df`", "s", 3, 1, scale.cpu_of(scale.disk_usage, 10)),
+    Case("daemon's CPU: `create` and `start`, of 500", "s/100", 1, 1, scale.fill_running),
+    Case("daemon's CPU: `ps` of 500 running", "s", 3, 1, scale.cpu_of(scale.listed_running, 10)),
+    Case("daemon's CPU: `stats --no-stream` of 500", "s", 3, 1, scale.cpu_of(scale.sampled)),
+    Case("`ps` after a crash of the daemon, 500 running", "s", 3, 1, scale.back_after_crash),
 )
 
 

@@ -15,17 +15,54 @@ from pathlib import Path
 import psutil
 
 START_SECONDS = 30
-IN_OWN_NETWORK = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
-@dataclass(frozen=True)
+@dataclass
 class EngineUnderTest:
-    """A running engine and how the official client reaches it."""
+    """A running engine and how the official client reaches it.
+
+    It runs in a network namespace of its own: bridges and firewall rules go with it.
+    """
 
     name: str
-    version: str
-    socket: str
-    daemon: psutil.Process
+    command: list[str]
+    folder: Path
+    version: str = ""
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def socket(self) -> str:
+        """Where it listens."""
+        return f"{self.folder}/engine.sock"
+
+    @property
+    def daemon(self) -> psutil.Process:
+        """Its main process."""
+        assert self.process is not None
+        return psutil.Process(self.process.pid)
+
+    def start(self) -> None:
+        """Start the daemon, for the first time or again; it does not answer yet."""
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                ["nsenter", f"--net={self.folder}/net", *self.command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def crash(self) -> None:
+        """End the daemon as a crash would; containers live on."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+        (self.folder / "pid").unlink(missing_ok=True)
+
+    def cpu(self) -> float:
+        """Seconds of processor time that the daemon has taken."""
+        fields = Path(f"/proc/{self.daemon.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
 
     def docker(
         self, *arguments: str, input: bytes | None = None, check: bool = True
@@ -94,6 +131,7 @@ def dockerd(folder: Path) -> Iterator[EngineUnderTest]:
     command = [
         *("dockerd", "-H", f"unix://{folder}/engine.sock", "--data-root", f"{folder}/data"),
         *("--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/pid"),
+        "--live-restore",  # containers outlive the daemon, as Wherry's do
     ]
     with _running("dockerd", command, folder) as engine:
         yield engine
@@ -101,28 +139,35 @@ def dockerd(folder: Path) -> Iterator[EngineUnderTest]:
 
 @contextmanager
 def _running(name: str, command: list[str], folder: Path) -> Iterator[EngineUnderTest]:
-    """Start in a network namespace of its own: bridges and firewall rules go with it."""
     folder.mkdir()
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            IN_OWN_NETWORK + command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
-    engine = EngineUnderTest(name, "", f"{folder}/engine.sock", psutil.Process(process.pid))
+    space = folder / "net"
+    space.touch()
+    subprocess.run(["unshare", f"--net={space}", "ip", "link", "set", "lo", "up"], check=True)
+    engine = EngineUnderTest(name, command, folder)
+    engine.start()
     try:
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            answer = engine.docker("version", "--format", "{{.Server.Version}}", check=False)
-            if answer.returncode == 0:
-                break
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{name} did not start:\n{(folder / 'log').read_text()[-3000:]}")
-            time.sleep(0.2)
-        version = answer.stdout.decode().strip()
-        yield EngineUnderTest(name, version, engine.socket, engine.daemon)
+        engine.version = _version(engine)
+        yield engine
+    finally:
         remaining = engine.docker("ps", "-aq", check=False).stdout.decode().split()
         if remaining:
             engine.docker("rm", "-f", *remaining, check=False)
-    finally:
-        process.terminate()
-        process.wait(30)
+        assert engine.process is not None
+        engine.process.terminate()
+        engine.process.wait(30)
+        subprocess.run(["umount", str(space)], check=True)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _version(engine: EngineUnderTest) -> str:
+    """What an engine says of itself as soon as it answers."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        answer = engine.docker("version", "--format", "{{.Server.Version}}", check=False)
+        if answer.returncode == 0:
+            return answer.stdout.decode().strip()
+        ended = engine.process is None or engine.process.poll() is not None
+        if ended or time.monotonic() > deadline:
+            said = (engine.folder / "log").read_text()[-3000:]
+            raise RuntimeError(f"{engine.name} did not start:\n{said}")
+        time.sleep(0.2)

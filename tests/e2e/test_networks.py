@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -144,3 +147,72 @@ def test_volumes_keep_data_and_take_what_the_image_has(engine: Daemon) -> None:
     engine.docker("rm", "-v", "holder")
     assert engine.docker("volume", "ls", "-q").stdout.split() == ["etc"]
     assert "etc" in engine.docker("volume", "prune", "-af").stdout
+
+
+def test_a_new_container_is_not_answered_by_the_dead_one_that_had_its_address(
+    engine: Daemon,
+) -> None:
+    engine.docker("network", "create", "--subnet", "10.215.7.0/24", "ghosts")
+    run = ("run", "-d", "--network", "ghosts", "--ip", "10.215.7.7", "--name")
+    make = "hostname > /index.html; dd if=/dev/zero of=/big bs=1M count=16"
+    serve = ("busybox", "sh", "-c", f"{make}; exec httpd -f -p 80 -h /")
+    old = engine.docker(*run, "old", *serve).stdout
+    try:
+        with contextlib.ExitStack() as opened:
+            assert get("http://10.215.7.7/").strip() == old[:12]
+            # These do not read on: the kernel keeps the other side, and with it the namespace,
+            # until it gives up sending.
+            for _ in range(20):
+                peer = opened.enter_context(socket.create_connection(("10.215.7.7", 80), 20))
+                peer.sendall(b"GET /big HTTP/1.0\r\n\r\n")
+                assert peer.recv(5) == b"HTTP/"
+            engine.docker("rm", "-f", "old")
+            new = engine.docker(*run, "new", *serve).stdout
+            ready = "until wget -qO- http://127.0.0.1/; do sleep 0.05; done"
+            engine.docker("exec", "new", "sh", "-c", ready)
+            for _ in range(40):
+                with urllib.request.urlopen("http://10.215.7.7/", timeout=20) as answer:
+                    assert answer.read().decode().strip() == new[:12]
+    finally:
+        engine.docker("rm", "-f", "old", "new", check=False)
+        engine.docker("network", "rm", "ghosts")
+
+
+def test_many_restart_at_once_and_keep_their_ports(engine: Daemon) -> None:
+    names = [f"busy{number}" for number in range(8)]
+    for number, name in enumerate(names):
+        ports = ("-p", f"{18200 + number}:80", "-p", f"{18200 + number}:80/udp")
+        engine.docker("run", "-d", "--name", name, *ports, "busybox", "sleep", "1000")
+
+    def restart(name: str) -> list[tuple[int, bytes]]:
+        return [engine.request("POST", f"/containers/{name}/restart?t=0") for _ in range(8)]
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        answers = [answer for each in pool.map(restart, names) for answer in each]
+    assert [answer for answer in answers if answer[0] != 204] == []
+    engine.docker("rm", "-f", *names)
+
+
+def test_networks_of_containers_that_are_just_ending(engine: Daemon) -> None:
+    engine.docker("network", "create", "shaky")
+
+    def end(name: str) -> int:
+        return engine.request("POST", f"/containers/{name}/kill")[0]
+
+    def join(name: str) -> tuple[int, int]:
+        body = {"Container": name}
+        return (
+            engine.request("POST", "/networks/shaky/connect", body)[0],
+            engine.request("POST", "/networks/shaky/disconnect", body)[0],
+        )
+
+    codes = set()
+    with ThreadPoolExecutor(2) as pool:
+        for number in range(8):
+            name = f"shaky{number}"
+            engine.docker("run", "-d", "--name", name, "busybox", "sleep", "1000")
+            killing, joining = pool.submit(end, name), pool.submit(join, name)
+            codes |= {killing.result(), *joining.result()}
+            engine.docker("rm", "-f", name)
+    assert codes <= {200, 204, 403, 404, 409}
+    engine.docker("network", "rm", "shaky")

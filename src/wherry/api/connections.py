@@ -48,8 +48,8 @@ class Gate:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self._beginning: dict[Connection, float] = {}  # by the time they must have sent a head
-        self._resting: dict[Connection, None] = {}  # between two requests
+        self._beginning: dict[Connection, float] = {}  # and since when, oldest first
+        self._resting: dict[Connection, float] = {}  # between two requests, likewise
         self._busy: set[Connection] = set()
         self._lingering: set[object] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -58,14 +58,18 @@ class Gate:
         return len(self._beginning) + len(self._resting) + len(self._busy)
 
     def make_room(self) -> bool:
-        """Whether one more can be served; the one that has rested or waited longest may go."""
+        """Whether one more can be served; the one that has waited longest may go for it."""
         if len(self) < self.limits.connections:
             return True
-        for oldest in (*_first(self._resting), *_first(self._beginning)):
-            self.leave(oldest)
-            oldest.give_way()
-            return True
-        return False
+        waiting = [
+            next(iter(places.items())) for places in (self._beginning, self._resting) if places
+        ]
+        if not waiting:
+            return False
+        oldest, _ = min(waiting, key=lambda place: place[1])
+        self.leave(oldest)
+        oldest.give_way()
+        return True
 
     def beginning(self, connection: Connection) -> None:
         """A head is awaited or has begun to arrive; it must be complete in ``head_seconds``."""
@@ -73,7 +77,7 @@ class Gate:
             return
         self.leave(connection)
         loop = asyncio.get_running_loop()
-        self._beginning[connection] = loop.time() + self.limits.head_seconds
+        self._beginning[connection] = loop.time()
         if self._timer is None:
             self._timer = loop.call_later(self.limits.head_seconds, self._end_slow)
 
@@ -86,7 +90,7 @@ class Gate:
         """A request was answered, another may come."""
         if connection in self._busy:
             self._busy.discard(connection)
-            self._resting[connection] = None
+            self._resting[connection] = asyncio.get_running_loop().time()
 
     def is_resting(self, connection: Connection) -> bool:
         """Whether nothing was heard since the last answer."""
@@ -112,14 +116,11 @@ class Gate:
         """Close those whose time for a head is over, and come again for the next."""
         self._timer = None
         loop = asyncio.get_running_loop()
-        while first := _first(self._beginning):
-            wait = self._beginning[first[0]] - loop.time()
+        while self._beginning:
+            oldest, since = next(iter(self._beginning.items()))
+            wait = since + self.limits.head_seconds - loop.time()
             if wait > 0:
                 self._timer = loop.call_later(wait, self._end_slow)
                 return
-            self.leave(first[0])
-            first[0].give_way()
-
-
-def _first(places: dict[Connection, float] | dict[Connection, None]) -> tuple[Connection, ...]:
-    return () if not places else (next(iter(places)),)
+            self.leave(oldest)
+            oldest.give_way()

@@ -18,6 +18,8 @@ TAKEN_OVER = frozenset({"tcp", "h2c"})
 """The protocols of Docker's clients, spoken on the bare connection from then on."""
 HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n"  # how a client begins that asks for nothing, RFC 9113, 3.4
 
+MAX_HEAD = 1 << 20  # bytes of a request's head in all
+
 Parsed = tuple[list[tuple[Any, StreamReader]], bool, bytes]
 
 
@@ -48,8 +50,10 @@ class RequestParser:
         self._most = most
         self._waiting = 0
         self._payload: StreamReader = EMPTY_PAYLOAD  # of the request read last
-        self._upgrade = ""  # what that request wants to upgrade to
+        self._switches = False  # whether that request asks for another protocol
+        self._upgrade = ""  # and for which
         self._begun = False
+        self._head = 0  # bytes of a head that is not complete
         self._complete = False  # that request was read to its end
         self._held = b""  # what came when no more could wait
         self._failure: HttpProcessingError | None = None
@@ -57,7 +61,7 @@ class RequestParser:
 
     @property
     def upgrade(self) -> str:
-        """The protocol that the client has asked for and speaks now; "" for HTTP."""
+        """The protocol that the request read last asks for; "" for none."""
         return self._upgrade
 
     @property
@@ -104,16 +108,20 @@ class RequestParser:
                     return found, False, b""
                 self._complete = False
                 self._inner.message_consumed()
-                if self._upgrade:
+                if self._switches:
                     self._inner.set_upgraded(True)  # whatever the protocol: the rest is kept
             inside = not self._payload.is_eof()
             requests, upgraded, rest = self._inner.feed_data(data)
+            self._head = 0 if inside or requests else self._head + len(data)
+            if self._head > MAX_HEAD:
+                raise HttpProcessingError(code=431, message="the head of the request is too large")
             data = b""
             for request, payload in requests:  # one at most
                 found.append((request, payload))
                 self._waiting += 1
                 self._payload = payload
-                self._upgrade = request.headers.get("Upgrade", "") if request.upgrade else ""
+                self._switches = bool(request.upgrade)
+                self._upgrade = request.headers.get("Upgrade", "") if self._switches else ""
             if upgraded:
                 return found, True, rest
             if not self._payload.is_eof() or not (inside or requests):
@@ -124,7 +132,7 @@ class RequestParser:
         """The upgrade was declined: HTTP goes on."""
         self._inner.message_consumed()
         self._inner.set_upgraded(val)
-        self._upgrade = ""
+        self._switches, self._upgrade = val, ""
 
     def message_consumed(self) -> None:
         """A request was taken to be answered."""

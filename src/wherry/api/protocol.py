@@ -89,7 +89,7 @@ class DockerProtocol(web.RequestHandler):
         the output. The end of its input is seen again by whoever takes the connection over.
         """
         super().eof_received()
-        self._ended = self._requests.upgrade.lower() in TAKEN_OVER
+        self._ended = self._upgraded and self._requests.upgrade.lower() in TAKEN_OVER
         return self._ended
 
     async def answer(
@@ -120,7 +120,12 @@ class DockerProtocol(web.RequestHandler):
         exc: BaseException | None = None,
         message_text: str | None = None,
     ) -> web.StreamResponse:
-        """Refuse what is no HTTP, in the form of all errors; the connection ends."""
+        """Refuse what is no HTTP, in the form of all errors; the connection ends.
+
+        Raises ConnectionError where the client has left: there is nobody to answer.
+        """
+        if isinstance(exc, ConnectionError):
+            raise exc
         if not isinstance(exc, HttpProcessingError):
             return super().handle_error(request, status, exc, message_text)
         log.debug("no HTTP was received: %s", exc)

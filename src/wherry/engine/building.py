@@ -31,11 +31,10 @@ from wherry.engine.config.limits import check_resources
 from wherry.engine.config.merge import complete_host
 from wherry.engine.config.mountpoints import MountPoint
 from wherry.engine.containers import namespaces
-from wherry.engine.containers.record import FIRST_ID
 from wherry.engine.containers.services import Services
 from wherry.engine.containers.start import compiled_filter
 from wherry.engine.images import Images
-from wherry.engine.spec.runtimespec import RANGE_SIZE, SpecInput, build
+from wherry.engine.spec.runtimespec import SpecInput, build
 from wherry.errors import InvalidParameter, KernelError, NotFound
 from wherry.fs.removing import remove_path
 from wherry.images import reference
@@ -306,7 +305,7 @@ class BuildEngine:
             available=services.facts.user_namespaces,
             host_only=services.config.userns_host,
         )
-        return FIRST_ID + RANGE_SIZE * services.free_range() if own else None
+        return services.free_first_id() if own else None
 
     def _bundle(
         self, container: str, host: HostConfig, given: SpecInput, layers: Sequence[str]

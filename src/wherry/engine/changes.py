@@ -57,15 +57,19 @@ def apply(config: ContainerConfig, texts: Sequence[str]) -> ContainerConfig:
 
 def _applied(config: ContainerConfig, one: Instruction, commanded: bool) -> ContainerConfig:
     """``commanded``: a CMD came before, which an ENTRYPOINT then leaves alone."""
+    if isinstance(one, known.Cmd):
+        return replace(config, cmd=_words(config, one.command))
+    if isinstance(one, known.Entrypoint):
+        entrypoint = _words(config, one.command) or None
+        return replace(config, entrypoint=entrypoint, cmd=config.cmd if commanded else None)
     environment = dict(entry.split("=", 1) for entry in config.env or () if "=" in entry)
-    expander = Expander(environment)
+    return _described(config, one, Expander(environment))
+
+
+def _described(config: ContainerConfig, one: Instruction, expander: Expander) -> ContainerConfig:
+    """What an instruction says of a container beside its command."""
     expand = expander.word
     match one:
-        case known.Cmd():
-            return replace(config, cmd=_words(config, one.command))
-        case known.Entrypoint():
-            entrypoint = _words(config, one.command) or None
-            return replace(config, entrypoint=entrypoint, cmd=config.cmd if commanded else None)
         case known.Env():
             pairs = [(expand(name), expand(value)) for name, value in one.pairs]
             return replace(config, env=_with_env(config.env or (), pairs))

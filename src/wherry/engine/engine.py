@@ -174,6 +174,8 @@ class Engine:
         await services.launcher.close()
         if not any(container.state.running for container in services):
             await asyncio.to_thread(_remove_cgroups, services.instance)
+        if all(container.record.first_id is None for container in services):
+            services.id_ranges.give_up()
         await services.networks.close()
         if not any(container.state.alive for container in services):
             await asyncio.to_thread(_remove_cgroups, services.instance)

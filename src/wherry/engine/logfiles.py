@@ -18,9 +18,11 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from wherry.errors import InvalidParameter
-from wherry.timestamps import parse_rfc3339
+from wherry.timestamps import parse_rfc3339, rfc3339
 
 _CHUNK = 1 << 18
+_TIME = b'"time":"'
+_SECOND = len("2026-01-02T03:04:05")
 _MAGIC = b"\x1f\x8b"  # of gzip, RFC 1952
 
 
@@ -125,12 +127,14 @@ class _Part:
 class LogFiles:
     """Reads a log to its end, and on from there, across rotations.
 
-    With ``follow`` the end moves on; else it is where the log ended when it was opened.
+    With ``follow`` the end moves on; else it is where the log ended when it was opened. Records
+    before the second of ``since`` (nanoseconds since 1970) may be left out.
     """
 
-    def __init__(self, path: str, *, follow: bool) -> None:
+    def __init__(self, path: str, *, follow: bool, since: int | None = None) -> None:
         self._path = path
         self._follow = follow
+        self._since = b"" if since is None else rfc3339(since)[:_SECOND].encode()
         self._older: deque[_Part] = deque()  # oldest first
         self._current: _Part | None = None
         self._rest = b""
@@ -169,7 +173,7 @@ class LogFiles:
             data = part.read()
             if data:
                 *lines, self._rest = (self._rest + data).split(b"\n")
-                records = _decoded(lines)
+                records = self._decoded(lines)
                 if part is not self._current:
                     records = [record for record in records if record.time > self._seen]
                 if records:
@@ -199,6 +203,16 @@ class LogFiles:
             part.close()
         else:
             self._current = part  # still the newest that is known
+
+    def _decoded(self, lines: Iterable[bytes]) -> list[LogRecord]:
+        if self._since:  # most are told apart by their text, which saves decoding them
+            lines = [line for line in lines if not self._is_before(line)]
+        return [record for line in lines if line and (record := decode(line))]
+
+    def _is_before(self, line: bytes) -> bool:
+        """Whether the line's time, its last field, is in an earlier second than ``since``."""
+        at = line.rfind(_TIME) + len(_TIME)
+        return at >= len(_TIME) and line[at : at + _SECOND] < self._since
 
     def close(self) -> None:
         """Close all files."""
@@ -263,7 +277,3 @@ def _open_one_of(*paths: str) -> _Part | None:
         with contextlib.suppress(FileNotFoundError):
             return _Part(open(path, "rb"))
     return None
-
-
-def _decoded(lines: Iterable[bytes]) -> list[LogRecord]:
-    return [record for line in lines if line and (record := decode(line))]

@@ -77,7 +77,8 @@ async def read(
     """
     with contextlib.ExitStack() as stack:
         changed = stack.enter_context(_watching(path)) if options.follow else None
-        files = stack.enter_context(contextlib.closing(LogFiles(path, follow=options.follow)))
+        files = LogFiles(path, follow=options.follow, since=options.since)
+        stack.enter_context(contextlib.closing(files))
         await asyncio.to_thread(files.open, options.tail)
         while True:
             # Asked before reading: what is written before the end is then surely read.

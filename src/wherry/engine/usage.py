@@ -33,20 +33,7 @@ async def disk_usage(services: Services, kinds: Collection[str]) -> dict[str, An
     if "container" in kinds:
         view["Containers"] = await rows(services, list(services), size=True)
     if "volume" in kinds:
-        view["Volumes"] = await asyncio.to_thread(_volumes, services)
+        view["Volumes"] = await asyncio.to_thread(services.volumes.usage)
     if "build-cache" in kinds:
         view["BuildCache"] = []
     return view
-
-
-def _volumes(services: Services) -> list[dict[str, Any]]:
-    return [
-        {
-            **volume,
-            "UsageData": {
-                "RefCount": len(services.volumes.references(volume["Name"])),
-                "Size": services.volumes.size(volume["Name"]),
-            },
-        }
-        for volume in services.volumes.list()
-    ]

@@ -28,9 +28,9 @@ class EngineVolumes:
         """{"Volumes", "Warnings"} of those that pass the filters."""
         wanted = (filters or Filters()).allow(FILTERS)
         volumes = self._services.volumes
-        found = volumes.list()
+        found = await asyncio.to_thread(volumes.list)
         if "dangling" in wanted:
-            unused = {volume.name for volume in volumes.unused()}
+            unused = {volume.name for volume in await asyncio.to_thread(volumes.unused)}
             keep = wanted.flag("dangling", False)
             found = [view for view in found if (view["Name"] in unused) == keep]
         return {

@@ -7,8 +7,8 @@ import stat
 from collections.abc import Iterator
 from contextlib import suppress
 
-from wherry.fs.descent import descending
-from wherry.fs.making import Metadata, describe, describe_name, make_directory, make_file
+from wherry.fs.descent import Descent, descending
+from wherry.fs.making import Metadata, describe, describe_name, make_file
 from wherry.fs.opening import open_directory
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -19,8 +19,8 @@ def copy_tree(origin: int, target: int, *, keep_mode: bool = False) -> None:
     """Copy all that is in ``origin`` (O_PATH will do) into ``target``.
 
     Modes and owners are copied, too, but for that of ``target`` itself with ``keep_mode``;
-    sockets, pipes and devices are left out. A directory that is there already is filled, a file
-    that is there raises FileExistsError. Raises OSError.
+    sockets, pipes and devices are left out. What is in ``target`` already stays as it is, but for
+    directories, which are filled. Raises OSError.
     """
     source = open_directory(".", origin)
     try:
@@ -37,45 +37,40 @@ def copy_tree(origin: int, target: int, *, keep_mode: bool = False) -> None:
         os.close(source)
 
 
-def copy_into(source: int, destination: int, name: str, shown: str) -> None:
-    """Copy ``name`` of directory ``source`` as ``shown`` into directory ``destination``.
-
-    The same as for one entry of `copy_tree`. Raises OSError.
-    """
-    found = os.stat(name, dir_fd=source, follow_symlinks=False)
-    if not stat.S_ISDIR(found.st_mode):
-        _copy_file(source, destination, name, shown, found)
-        return
-    inner = open_directory(name, source)
-    try:
-        made = make_directory(destination, shown)
-        try:
-            copy_tree(inner, made)
-        finally:
-            os.close(made)
-    finally:
-        os.close(inner)
-
-
 def _copy(source: int, destination: int) -> None:
     with descending(source) as reading, descending(destination) as writing:
         pending = [_directories(reading.directory, writing.directory)]
-        above: list[os.stat_result] = []
+        above: list[os.stat_result | None] = []  # None: it was there
         while pending:
             name = next(pending[-1], None)
             if name is not None:
                 reading.enter(name)
-                with suppress(FileExistsError):
-                    os.mkdir(name, 0o700, dir_fd=writing.directory)
-                writing.enter(name)
-                above.append(os.fstat(reading.directory))
+                found = _made(writing, name, os.fstat(reading.directory))
+                if writing.depth < reading.depth:
+                    reading.leave()
+                    continue
+                above.append(found)
                 pending.append(_directories(reading.directory, writing.directory))
                 continue
             pending.pop()
-            if above:
-                describe(writing.directory, _metadata(above.pop()))
+            if pending:
+                made = above.pop()
+                if made is not None:
+                    describe(writing.directory, _metadata(made))
                 reading.leave()
                 writing.leave()
+
+
+def _made(writing: Descent, name: str, found: os.stat_result) -> os.stat_result | None:
+    """Make a directory and enter it, unless something else is there; None when it was there."""
+    new: os.stat_result | None = found
+    try:
+        os.mkdir(name, 0o700, dir_fd=writing.directory)
+    except FileExistsError:
+        new = None
+    with suppress(NotADirectoryError):
+        writing.enter(name)
+    return new
 
 
 def _directories(source: int, destination: int) -> Iterator[str]:
@@ -86,24 +81,19 @@ def _directories(source: int, destination: int) -> Iterator[str]:
         if stat.S_ISDIR(found.st_mode):
             directories.append(name)
         else:
-            _copy_file(source, destination, name, name, found)
+            with suppress(FileExistsError):
+                _copy_file(source, destination, name, found)
     return iter(directories)
 
 
-def _copy_file(
-    source: int,
-    destination: int,
-    name: str,
-    shown: str,
-    found: os.stat_result,
-) -> None:
+def _copy_file(source: int, destination: int, name: str, found: os.stat_result) -> None:
     if stat.S_ISLNK(found.st_mode):
-        os.symlink(os.readlink(name, dir_fd=source), shown, dir_fd=destination)
-        describe_name(destination, shown, _metadata(found))
+        os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=destination)
+        describe_name(destination, name, _metadata(found))
     elif stat.S_ISREG(found.st_mode):
         reading = os.open(name, _READ, dir_fd=source)
         try:
-            _copy_content(reading, destination, shown)
+            _copy_content(reading, destination, name)
         finally:
             os.close(reading)
 

@@ -11,7 +11,7 @@ import os
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from wherry.fs.opening import open_directory
 from wherry.linux.fchmodat2 import change_mode
@@ -21,11 +21,10 @@ _ITSELF = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _UNKNOWN = (errno.ENOTSUP, errno.EPERM)
 
 
-@dataclass(frozen=True, slots=True)
-class Metadata:
-    """What a file has besides its content; ``mtime`` in nanoseconds, None leaves it alone."""
+class Metadata(NamedTuple):
+    """What a file has besides its content; ``mtime`` in nanoseconds. None leaves a part alone."""
 
-    mode: int
+    mode: int | None
     uid: int
     gid: int
     mtime: int | None = None
@@ -72,7 +71,8 @@ def describe(descriptor: int, metadata: Metadata) -> None:
     Changing the owner takes set-user-ID bits and file capabilities away. Raises OSError.
     """
     os.fchown(descriptor, metadata.uid, metadata.gid)
-    os.fchmod(descriptor, stat.S_IMODE(metadata.mode))
+    if metadata.mode is not None:
+        os.fchmod(descriptor, metadata.mode)
     for key, value in metadata.xattrs:
         set_attribute(descriptor, key, value)
     if metadata.mtime is not None:
@@ -80,12 +80,13 @@ def describe(descriptor: int, metadata: Metadata) -> None:
 
 
 def describe_name(at: int, name: str | bytes, metadata: Metadata) -> None:
-    """Give a link, device or FIFO its owner, mode (a link has none) and time; never follows.
+    """Give a link, device or FIFO its owner, mode (a link keeps its own) and time; never follows.
 
     Such files hold no attributes of users (xattr(7)). Raises OSError.
     """
     os.chown(name, metadata.uid, metadata.gid, dir_fd=at, follow_symlinks=False)
-    set_mode(at, name, metadata.mode)
+    if metadata.mode is not None:
+        set_mode(at, name, metadata.mode)
     if metadata.mtime is not None:
         times = (metadata.mtime, metadata.mtime)
         os.utime(name, ns=times, dir_fd=at, follow_symlinks=False)

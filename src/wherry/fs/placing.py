@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from wherry.errors import KernelError
 from wherry.fs.making import make_directory
 from wherry.fs.removing import remove_tree
+from wherry.linux.renameat2 import rename_new
 
 
 @contextmanager
@@ -32,12 +33,12 @@ def private_directory(at: int, prefix: str = ".private-") -> Iterator[tuple[str,
 def put_in_place(private: int, name: str, at: int, final: str) -> bool:
     """Rename what is complete to its place; False when something is there, which then stays.
 
-    An empty directory gives way to a directory (rename(2)). Raises KernelError.
+    Raises KernelError, with EXDEV where ``at`` lies on another file system or in another project.
     """
     try:
-        os.rename(name, final, src_dir_fd=private, dst_dir_fd=at)
+        rename_new(private, name, at, final)
+    except FileExistsError:
+        return False
     except OSError as error:
-        if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR):
-            return False
         raise KernelError("put in place", final, error.errno or errno.EIO) from error
     return True

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, and_, exists, select
 
 from wherry.hub.accounts import limits
 from wherry.hub.hub import Hub
-from wherry.hub.records import uploads
+from wherry.hub.records import expiry, uploads
 from wherry.hub.schema import (
     blobs,
     manifest_blobs,
@@ -51,6 +51,8 @@ async def collect(hub: Hub, *, now: float | None = None, sweep: bool = False) ->
     abandoned = await _drop_uploads(hub, moment - config.upload_lifetime)
     trashed = await hub.db.write(empty_trash, moment - config.trash_lifetime)
     await hub.db.write(limits.forget, moment)
+    while await hub.db.write(expiry.forget, moment, config.audit_lifetime):
+        pass
     links = 0
     while gone := await hub.db.write(drop_links, before):
         links += gone

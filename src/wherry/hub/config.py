@@ -27,13 +27,17 @@ class S3Config:
 
 @dataclass(frozen=True)
 class UpstreamConfig:
-    """A registry whose images are cached under an owner of this hub."""
+    """A registry whose images are cached under an owner of this hub.
+
+    ``private``: whether what is cached is; None for private when the hub logs in over there.
+    """
 
     owner: str
     url: str
     username: str = ""
     password: str = ""
     fresh_seconds: int = 300
+    private: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -63,12 +67,19 @@ class HubConfig:
     collect_interval: int = 900
     collect_grace: int = DAY
     trash_lifetime: int = 14 * DAY
+    audit_lifetime: int = 365 * DAY
     owner_quota: int = 0
     max_manifest: int = 4 * 1024 * 1024
     webhooks_to_private_addresses: bool = False
     log_format: str = "json"
     s3: S3Config | None = None
     upstreams: tuple[UpstreamConfig, ...] = ()
+
+    def caches_privately(self, upstream: UpstreamConfig) -> bool:
+        """Whether repositories of that upstream are private here."""
+        if upstream.private is not None:
+            return upstream.private
+        return self.private_by_default or bool(upstream.username)
 
     @property
     def reserved_owners(self) -> tuple[str, ...]:

@@ -18,8 +18,10 @@ from wherry.hub.config import HubConfig
 from wherry.hub.database import Database
 from wherry.hub.metrics import Metrics
 from wherry.hub.migrations.run import migrate
+from wherry.hub.outbound import check_url
 from wherry.hub.pulls import PullCounter
-from wherry.hub.records import organisations
+from wherry.hub.records import organisations, repositories
+from wherry.hub.records.users import check_name
 from wherry.hub.registry.names import Hasher
 from wherry.hub.storage.base import BlobStorage
 from wherry.hub.storage.files import FileStorage
@@ -41,13 +43,16 @@ class Hub:
 
     def __init__(self, config: HubConfig) -> None:
         self.config = config
+        for upstream in config.upstreams:
+            check_name(upstream.owner)
+            check_url(upstream.url, private=True)
         try:
             config.data.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.db = Database(config.database_url)
             with self.db.exclusive():
                 migrate(self.db)
                 self.db.run(organisations.reserve, config.reserved_owners)
-            self._warn_of_taken_names()
+            self._warn()
         except OSError as error:
             raise Unavailable(f"cannot use the data folder {config.data}: {error}") from error
         except SQLAlchemyError as error:
@@ -61,7 +66,17 @@ class Hub:
         self.progress: OrderedDict[str, Progress] = OrderedDict()
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def _warn_of_taken_names(self) -> None:
+    def _warn(self) -> None:
+        """Says what an older configuration or version left that a person must decide."""
+        for upstream in filter(self.config.caches_privately, self.config.upstreams):
+            count = self.db.run(repositories.count_public, upstream.owner)
+            if count:
+                log.warning(
+                    "%d cached repositories of %s are public, though new ones will be private:"
+                    " make them private in their settings, or set private = false",
+                    count,
+                    upstream.owner,
+                )
         for owner in self.db.run(organisations.taken, self.config.reserved_owners):
             log.warning(
                 "the name %s should be the hub's own, but people have it: what they push there is"

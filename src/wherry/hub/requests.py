@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
+from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from wherry.errors import InvalidParameter
+from wherry.hub import texts
 from wherry.hub.accounts.access import Actor
 from wherry.hub.config import HubConfig
 
 SERVICE = "wherry-hub"
 """The name that bearer tokens are made for; keys, not names, tell hubs apart."""
+
+_FIELDS = 200
 
 ACTOR = web.RequestKey("actor", Actor)
 CONFIG = web.AppKey("config", HubConfig)
@@ -19,6 +24,22 @@ CONFIG = web.AppKey("config", HubConfig)
 def actor_of(request: web.Request) -> Actor:
     """Who the request comes from (set by the middleware of its area)."""
     return request[ACTOR]
+
+
+async def form_fields(request: web.Request) -> dict[str, str]:
+    """The fields of a posted form. Raises InvalidParameter for what no form of a browser is.
+
+    The charset that a client names is not believed: some of Python's codecs take quadratic time.
+    """
+    try:
+        text = (await request.read()).decode()
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_FIELDS)
+    except ValueError:
+        raise InvalidParameter("the form is malformed") from None
+    if pairs and request.content_type != "application/x-www-form-urlencoded":
+        raise InvalidParameter("a form is application/x-www-form-urlencoded")
+    texts.check_all(pairs)
+    return dict(pairs)
 
 
 def client_address(request: web.Request) -> str:

@@ -34,6 +34,18 @@ NAMESPACES = {
 }
 """OCI namespace types and the flags that make them."""
 
+NAMESPACE_FILES = {
+    "user": "user",
+    "mount": "mnt",
+    "pid": "pid",
+    "uts": "uts",
+    "ipc": "ipc",
+    "network": "net",
+    "cgroup": "cgroup",
+    "time": "time",
+}
+"""OCI namespace types and their names below /proc/PID/ns."""
+
 _SIGNALS = tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 
 _PR_SET_PDEATHSIG = 1

@@ -42,14 +42,10 @@ def resolve(records: Records, config: SandboxConfig) -> list[Linked]:
     """The running containers that ``config`` links to; raises InvalidParameter for others."""
     if not config.links:
         return []
-    everyone = records.sandboxes()
     found = []
     for text in config.links:
         name, alias = parse_link(text)
-        target = next(
-            (other for other in everyone if name in (other.name, other.container)),
-            next((other for other in everyone if other.container.startswith(name)), None),
-        )
+        target = records.find_sandbox(name)
         if target is None:
             raise InvalidParameter(f"could not get container for {name}: No such container: {name}")
         endpoints = records.endpoints(target.container)

@@ -148,6 +148,7 @@ class Networks:
         self._links.close()
         if self._repair is not None:
             await self._repair
+        await self.sandboxes.close()
         if self._reconciled and not self.sandboxes.live:
             await self._take_down()
         await self._worker.run(self._porter.close)

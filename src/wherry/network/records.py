@@ -135,6 +135,22 @@ class Records:
             if container in found
         ]
 
+    def find_sandbox(self, reference: str) -> SandboxConfig | None:
+        """A container by name, id or the beginning of its id, in that order.
+
+        The store looks through them: a thousand are not parsed here to find one.
+        """
+        row = self.db.one(
+            "SELECT container, data FROM network_sandboxes"
+            " WHERE container = ? OR json_extract(data, '$.name') = ? LIMIT 1",
+            (reference, reference),
+        ) or self.db.one(
+            "SELECT container, data FROM network_sandboxes WHERE substr(container, 1, ?) = ?"
+            " LIMIT 1",
+            (len(reference), reference),
+        )
+        return sandbox_from_json(row["container"], json.loads(row["data"])) if row else None
+
     def save_sandbox(self, config: SandboxConfig) -> None:
         with self.db.transaction() as db:
             db.execute(

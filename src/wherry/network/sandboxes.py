@@ -29,6 +29,7 @@ from wherry.network import (
     wiring,
 )
 from wherry.network.blueprint import Blueprint
+from wherry.network.departures import Departures
 from wherry.network.drivers import Drivers
 from wherry.network.drivers.bridge import HOST_BINDING, HOST_BINDING_NEW
 from wherry.network.firewall import Openings
@@ -92,6 +93,7 @@ class Sandboxes:
         self._porter = effects.porter
         self._worker = effects.worker
         self._firewall_worker = effects.firewall_worker
+        self._departures = Departures(drivers, effects.kernel, effects.worker)
         self._closing = Batch(effects.firewall_worker, effects.guard.close)
         self._live: dict[str, int] = {}
         self._namespaces: dict[str, int] = {}
@@ -333,8 +335,8 @@ class Sandboxes:
         self._close_listeners(container)
         namespace = self._namespaces.pop(container, None)
         if namespace is not None:
-            pairs = list(zip(networks, endpoints, strict=True))
-            await self._worker.run(lambda: self._withdraw(pairs, namespace))
+            left = list(zip(networks, endpoints, strict=True))
+            await self._departures.take_off(left, namespace)
         # The ports close before others may get them.
         if self._guard.opens(container):
             await self._closing.do(container)
@@ -343,14 +345,6 @@ class Sandboxes:
         self._records.release(container)
         for network in networks:
             self._event("disconnect", network, container)
-
-    def _withdraw(self, pairs: Sequence[tuple[Network, Endpoint]], namespace: int) -> None:
-        """Take an ended container off its networks; what fails must not keep its address."""
-        for network, endpoint in pairs:
-            try:
-                self._drivers.of(network).withdraw(network, endpoint, namespace, self._kernel)
-            except WherryError as error:
-                _log.error("network %s: %s", network.name, error)
 
     def _event(self, action: str, network: Network, container: str) -> None:
         attributes = {"container": container, "name": network.name, "type": network.driver}
@@ -526,6 +520,10 @@ class Sandboxes:
             if network is not None:
                 self._records.release(config.container, network.id)
             self._records.save_sandbox(replace(config, endpoints=rest))
+
+    async def close(self) -> None:
+        """Leave nothing of ended containers behind."""
+        await self._departures.close()
 
     # Views
 

@@ -37,13 +37,18 @@ def read_entries(path: str) -> list[list[str]]:
     except OSError:
         return []
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return []
-        content = b""
-        while len(content) < _LARGEST_FILE and (chunk := os.read(fd, 1 << 16)):
-            content += chunk
+        return entries_of(fd)
     finally:
         os.close(fd)
+
+
+def entries_of(fd: int) -> list[list[str]]:
+    """`read_entries` of an open file."""
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        return []
+    content = b""
+    while len(content) < _LARGEST_FILE and (chunk := os.read(fd, 1 << 16)):
+        content += chunk
     return parse_entries(content)
 
 

@@ -26,6 +26,7 @@ from wherry.runtime.host import Host
 from wherry.runtime.processplan import ProcessPlan
 from wherry.runtime.rootbuild import Root
 from wherry.runtime.rootplan import RootPlan
+from wherry.runtime.specrules import sysctl_path
 
 
 def _nothing() -> None:
@@ -147,7 +148,7 @@ def write_sysctls(sysctls: Mapping[str, str]) -> None:
     proc = mounts.new_filesystem("proc")
     try:
         for name, value in sysctls.items():
-            path = "sys/" + (name if "/" in name else name.replace(".", "/"))
+            path = f"sys/{sysctl_path(name)}"
             try:
                 fd = open_in_root(proc, path, os.O_WRONLY, follow=False, cross_mounts=False)
                 try:

@@ -15,7 +15,7 @@ from wherry.errors import InvalidParameter, KernelError
 from wherry.linux import process, rlimits
 from wherry.linux.cgroups import Cgroup, Entrance, discover
 from wherry.linux.idmap import IdRange, write_maps
-from wherry.runtime import init, messages
+from wherry.runtime import init, messages, specrules
 from wherry.runtime.bundle import Bundle, StartFailed
 from wherry.runtime.host import Host
 from wherry.runtime.processplan import ProcessPlan, parse_process
@@ -85,12 +85,14 @@ class Ready:
 
 
 def parse_namespaces(spec: Mapping[str, Any]) -> Namespaces:
-    """The ``linux.namespaces`` of a spec."""
+    """The ``linux.namespaces`` of a spec, all of which `specrules` has judged before.
+
+    Raises InvalidParameter for what no container may have, or not without its namespace.
+    """
+    specrules.check(spec, specrules.private_namespaces(spec))
     flags, joined, cgroup = 0, {}, False
     for entry in (spec.get("linux") or {}).get("namespaces") or ():
         kind, path = entry["type"], entry.get("path") or ""
-        if kind not in process.NAMESPACES:
-            raise InvalidParameter(f"unknown namespace type: {kind}")
         if path:
             if kind in ("mount", "time"):
                 raise InvalidParameter(f"joining a {kind} namespace is not supported: {path}")
@@ -101,8 +103,6 @@ def parse_namespaces(spec: Mapping[str, Any]) -> Namespaces:
             raise InvalidParameter("time namespaces are not supported")
         else:
             flags |= process.NAMESPACES[kind]
-    if not flags & process.CLONE_NEWNS:
-        raise InvalidParameter("a container needs a mount namespace of its own")
     return Namespaces(flags, joined, cgroup)
 
 

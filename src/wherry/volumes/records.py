@@ -93,6 +93,11 @@ class Records:
             "SELECT container FROM volume_references WHERE volume = ? ORDER BY rowid", name
         )
 
+    def reference_counts(self) -> dict[str, int]:
+        """How many containers refer to each volume; those without any are left out."""
+        rows = self.db.query("SELECT volume, count(*) FROM volume_references GROUP BY volume")
+        return {row[0]: row[1] for row in rows}
+
     def referenced_by(self, container: str) -> list[str]:
         """Volumes that a container refers to."""
         return self._column(

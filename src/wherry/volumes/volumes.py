@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 
 from wherry import faults
 from wherry.errors import Conflict, InvalidParameter, KernelError, NotFound, WherryError
+from wherry.fs.measuring import disk_usage_of
 from wherry.fs.opening import open_in_root
 from wherry.linux import mounts
 from wherry.storage.statedb import StateDB
@@ -128,11 +129,8 @@ class Volumes:
 
     def unused(self) -> Sequence[Volume]:
         """Volumes that no container refers to."""
-        return [
-            volume
-            for volume in self._records.volumes()
-            if not self._records.references(volume.name)
-        ]
+        counts = self._records.reference_counts()
+        return [volume for volume in self._records.volumes() if volume.name not in counts]
 
     def prune(self, chosen: Collection[str] | None = None, *, everything: bool = False) -> Pruned:
         """Remove volumes that no container refers to: anonymous ones, or all of them.
@@ -145,23 +143,29 @@ class Volumes:
                 continue
             if chosen is not None and volume.name not in chosen:
                 continue
-            weight = self.size(volume.name)
+            weight = self._size(volume)
             with contextlib.suppress(Conflict, NotFound):
                 self.remove(volume.name)
                 names.append(volume.name)
                 size += max(0, weight)
         return Pruned(tuple(names), size)
 
-    def references(self, name: str) -> Sequence[str]:
-        """Containers that refer to a volume."""
-        return self._records.references(name)
+    def usage(self) -> Views:
+        """``Volumes`` of ``GET /system/df``: views with who uses them, and bytes on disk."""
+        counts = self._records.reference_counts()
+        return [
+            {
+                **self._view(volume),
+                "UsageData": {"RefCount": counts.get(volume.name, 0), "Size": self._size(volume)},
+            }
+            for volume in self._records.volumes()
+        ]
 
-    def size(self, name: str) -> int:
+    def _size(self, volume: Volume) -> int:
         """Bytes on disk below a volume that is a folder of this host; -1 for others."""
-        volume = self._get(name)
         if volume.driver != "local" or volume.options:
             return -1
-        return _disk_usage(self._local.path(name))
+        return disk_usage_of(self._local.path(volume.name), directories=True)
 
     def drivers(self) -> Sequence[str]:
         """Names of the volume drivers, for ``info``."""
@@ -265,7 +269,7 @@ class Volumes:
     def needs_content(self, name: str) -> bool:
         """Whether copy-up has work to do: the volume is empty. Call after ``mount``."""
         volume = self._get(name)
-        return populate.is_empty(self._driver(volume).path(name))
+        return populate.needs_content(self._driver(volume).path(name))
 
     def populate(self, name: str, root: str, destination: str) -> bool:
         """Copy what the image mounted at ``root`` has at ``destination`` into an empty volume."""
@@ -353,21 +357,3 @@ def _texts(values: Mapping[str, Any] | None) -> dict[str, str] | None:
 
 def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _disk_usage(path: str) -> int:
-    total = 0
-    seen: set[tuple[int, int]] = set()
-    stack = [path]
-    while stack:
-        with contextlib.suppress(OSError), os.scandir(stack.pop()) as entries:
-            for entry in entries:
-                status = entry.stat(follow_symlinks=False)
-                if (status.st_dev, status.st_ino) in seen:
-                    continue
-                if status.st_nlink > 1 and not entry.is_dir(follow_symlinks=False):
-                    seen.add((status.st_dev, status.st_ino))
-                total += status.st_size
-                if entry.is_dir(follow_symlinks=False):
-                    stack.append(entry.path)
-    return total

@@ -322,6 +322,18 @@ def test_update(engine: Daemon) -> None:
         assert bad.status in (400, 500)
 
 
+def test_an_update_leaves_the_container_in_its_cgroup(engine: Daemon) -> None:
+    with container(engine) as container_id:
+        path = f"/containers/{container_id}"
+        body = {"CgroupParent": "elsewhere", "Devices": [{"PathOnHost": "/dev/null"}]}
+        assert ask(engine, "POST", f"{path}/update", body).status == 200
+        host = ask(engine, "GET", f"{path}/json").data["HostConfig"]
+        assert host["CgroupParent"] == ""
+        assert not host["Devices"]
+        assert ask(engine, "POST", f"{path}/pause").status == 204
+        assert ask(engine, "POST", f"{path}/unpause").status == 204
+
+
 def test_prune(engine: Daemon) -> None:
     with (
         container(engine, "true", name="pruned", Labels={"p": "1"}) as pruned,

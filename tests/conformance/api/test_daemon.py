@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import os
 import shutil
 import signal
 import socket
+import ssl
 import stat
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -258,9 +262,12 @@ def test_the_official_client_over_tls(certificates: Path) -> None:
         assert refused.returncode != 0
 
 
-def test_plain_tcp_warns(certificates: Path) -> None:
+def test_plain_tcp_warns_and_serves_what_is_addressed_to_it(tmp_path: Path) -> None:
     port = free_port()
-    with Daemon("-H", f"tcp://127.0.0.1:{port}", "--bridge", "none") as daemon:
+    file = tmp_path / "daemon.json"
+    file.write_text(json.dumps({"allowed-hosts": ["engine.example", "docker"]}))
+    flags = ("-H", f"tcp://127.0.0.1:{port}", "--bridge", "none", "--config-file", str(file))
+    with Daemon(*flags) as daemon:
         assert "has no TLS" in daemon.log_text()
         environment = daemon.client_environment() | {"DOCKER_HOST": f"tcp://127.0.0.1:{port}"}
         done = subprocess.run(
@@ -268,31 +275,64 @@ def test_plain_tcp_warns(certificates: Path) -> None:
         )
         assert done.returncode == 0
 
+        def status(host: str) -> int:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            with contextlib.closing(connection):
+                connection.request("GET", "/info", headers={"Host": host})
+                return connection.getresponse().status
+
+        for host in (f"127.0.0.1:{port}", "localhost", f"engine.example:{port}", "docker"):
+            assert status(host) == 200, host
+        for host in ("evil.example", f"evil.example:{port}", "docker.evil.example"):
+            assert status(host) == 403, host
+
+
+PASS_ON = (
+    "import os, sys\n"
+    "os.dup2(int(sys.argv[1]), 3, inheritable=True)\n"
+    "os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()))\n"
+    "os.execv(sys.executable, [sys.executable, '-m', 'wherry', 'daemon', *sys.argv[2:]])\n"
+)
+
+
+@contextlib.contextmanager
+def passed(listening: socket.socket, folder: Path, *flags: str) -> Iterator[None]:
+    """A daemon that a service manager has given ``listening``."""
+    with listening, subprocess.Popen(
+        [sys.executable, "-c", PASS_ON, str(listening.fileno()), "-H", "fd://",
+         "--data-root", str(folder / "data"), "--exec-root", str(folder / "exec"),
+         "--pidfile", str(folder / "pid"), "--bridge", "none", *flags],
+        pass_fds=(listening.fileno(),),
+    ) as process:  # fmt: skip
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+
 
 def test_a_passed_socket_is_used(tmp_path: Path) -> None:
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(str(tmp_path / "passed.sock"))
     listening.listen()
-    script = (
-        "import os, sys\n"
-        "os.dup2(int(sys.argv[1]), 3, inheritable=True)\n"
-        "os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()))\n"
-        "os.execv(sys.executable, [sys.executable, '-m', 'wherry', 'daemon', *sys.argv[2:]])\n"
-    )
-    folder = tmp_path
-    with subprocess.Popen(
-        [sys.executable, "-c", script, str(listening.fileno()), "-H", "fd://",
-         "--data-root", str(folder / "data"), "--exec-root", str(folder / "exec"),
-         "--pidfile", str(folder / "pid"), "--bridge", "none"],
-        pass_fds=(listening.fileno(),),
-    ) as process:  # fmt: skip
-        try:
-            with socket.socket(socket.AF_UNIX) as client:
-                client.settimeout(30)
-                client.connect(str(tmp_path / "passed.sock"))
-                client.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
-                assert client.recv(4096).startswith(b"HTTP/1.0 200 OK")
-        finally:
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0
-            listening.close()
+    with passed(listening, tmp_path), socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(30)
+        client.connect(str(tmp_path / "passed.sock"))
+        client.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+        assert client.recv(4096).startswith(b"HTTP/1.0 200 OK")
+
+
+def test_a_passed_tcp_socket_has_tls_when_that_is_on(certificates: Path, tmp_path: Path) -> None:
+    listening = socket.create_server(("127.0.0.1", 0))
+    address = listening.getsockname()
+    files = ("--tlscert", f"{certificates}/cert.pem", "--tlskey", f"{certificates}/key.pem")
+    flags = ("--tlsverify", "--tlscacert", f"{certificates}/ca.pem", *files)
+    context = ssl.create_default_context(cafile=f"{certificates}/ca.pem")
+    context.check_hostname = False
+    context.load_cert_chain(f"{certificates}/cert.pem", f"{certificates}/key.pem")
+    with passed(listening, tmp_path, *flags):
+        for name, wrap in (("TLS", context.wrap_socket), ("plain", lambda sock: sock)):
+            with wrap(socket.create_connection(address, timeout=30)) as client:
+                client.sendall(b"GET /_ping HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")
+                answer = client.recv(4096)
+            assert answer.startswith(b"HTTP/1.0 200 OK") == (name == "TLS")

@@ -133,5 +133,6 @@ def test_what_cannot_be_restored_is_named_and_left_alone(engine: Daemon) -> None
                 entry.unlink()
         (engine.data_root / "containers" / view["Id"]).rmdir()
         engine.start()
+    engine.docker("run", "--rm", "busybox", "true")  # starts when what nobody has is given back
     with pytest.raises(ProcessLookupError):
         os.kill(view["State"]["Pid"], 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -13,11 +14,12 @@ import aiohttp
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import select
 
 from wherry.hub.database import Database
 from wherry.hub.migrations.run import migrate
 from wherry.hub.records import organisations, users
-from wherry.hub.schema import metadata
+from wherry.hub.schema import access_tokens, metadata
 
 from .conftest import RunningHub, StartHub, add_users
 
@@ -187,3 +189,21 @@ async def test_texts_that_cannot_be_stored(hub: RunningHub, visitor: Visitor) ->
     url = "/v2/repositories/ann/app/"
     async with session.patch(url, data=body, headers=basic("ann", PASSWORD)) as answer:
         assert answer.status == 400
+
+
+def test_a_running_hub_forgets_what_has_run_out(
+    database: str, start_hub: StartHub, tmp_path: Path
+) -> None:
+    add_users(database, PASSWORD, "root", "ann")
+    db = Database(database)
+    ann = db.run(users.by_name, "ann")
+    assert ann is not None
+    db.run(users.add_token, ann.id, "old", "0" * 64, 1, 1)
+    db.run(users.add_token, ann.id, "good", "1" * 64, 1, None)
+    config = tmp_path / "hub.toml"
+    config.write_text("collect_interval = 1\n")
+    start_hub("--db", database, "--config", str(config))
+    query = select(access_tokens.c.name)
+    while db.run(lambda conn: list(conn.execute(query).scalars())) != ["good"]:
+        time.sleep(0.1)
+    db.close()

@@ -161,3 +161,29 @@ def test_over_tls(start_hub: StartHub, layout: Path, tmp_path: Path) -> None:
     key.rename(tmp_path / "key")
     run("skopeo", "copy", *common, *trusted, f"oci:{layout}:latest", target)
     run("skopeo", "copy", "--src-cert-dir", tmp_path, target, f"dir:{tmp_path / 'out'}")
+
+
+def test_skopeo_through_a_mirror(start_hub: StartHub, layout: Path, tmp_path: Path) -> None:
+    """A mirror that the hub logs in for: its tags and images, for those who may see them."""
+    for name in ("far", "near"):
+        (tmp_path / name).mkdir()
+        add_users(f"sqlite:///{tmp_path}/{name}/hub.db", PASSWORD, "root", "ann", "eve")
+    far = start_hub(data=tmp_path / "far")
+    common = ("--dest-tls-verify=false", "--dest-creds", f"ann:{PASSWORD}")
+    for tag in ("1", "2"):
+        target = f"docker://{far.host}/ann/app:{tag}"
+        run("skopeo", "copy", *common, f"oci:{layout}:latest", target)
+    config = tmp_path / "near.toml"
+    config.write_text(
+        f'[[upstreams]]\nowner = "mirror"\nurl = "{far.url}"\n'
+        f'username = "ann"\npassword = "{PASSWORD}"\n'
+    )
+    near = start_hub("--config", str(config), data=tmp_path / "near")
+    name = f"docker://{near.host}/mirror/ann/app"
+    run("skopeo", "list-tags", "--tls-verify=false", "--creds", f"eve:{PASSWORD}", name, code=1)
+    creds = ("--creds", f"root:{PASSWORD}")
+    listed = run("skopeo", "list-tags", "--tls-verify=false", *creds, name)
+    assert json.loads(listed)["Tags"] == ["1", "2"]
+    source = ("--src-tls-verify=false", "--src-creds", f"root:{PASSWORD}")
+    run("skopeo", "copy", *source, f"{name}:2", f"oci:{tmp_path / 'back'}:latest")
+    run("skopeo", "inspect", "--tls-verify=false", f"{name}:2", code=1)

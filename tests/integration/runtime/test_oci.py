@@ -308,3 +308,56 @@ def test_a_terminal_whose_reader_is_gone_takes_its_exec_along(oci: Oci) -> None:
     oci("kill", "a", "KILL")
     oci.until("a", "stopped")
     assert first not in json.loads(oci("ps", "--format", "json", "a").stdout)
+
+
+@pytest.mark.parametrize(
+    ("lacking", "named", "changes", "message"),
+    [
+        ("uts", False, {"hostname": "renamed"}, "unable to set hostname without a private UTS"),
+        ("uts", True, {"hostname": "", "domainname": "renamed"}, "unable to set domainname"),
+        ("uts", False, {"hostname": "", "sysctl": "kernel.hostname"}, "in the hosts uts"),
+        ("ipc", False, {"sysctl": "kernel.msgmax"}, "in the hosts ipc namespace"),
+        ("network", True, {"sysctl": "net.ipv4.ip_default_ttl"}, "in host network namespace"),
+    ],
+)
+def test_a_bundle_does_not_change_the_host(
+    oci: Oci, lacking: str, named: bool, changes: dict[str, Any], message: str
+) -> None:
+    """In namespaces of our own, so that a runtime that fails here harms nobody."""
+    changes = dict(changes)
+    name = changes.pop("sysctl", "")
+    linux = make_spec([], user_namespace=False)["linux"]
+    linux["cgroupsPath"] = f"/{oci.place.name}/a"
+    linux["namespaces"] = [entry for entry in linux["namespaces"] if entry["type"] != lacking]
+    if named:
+        file = {"network": "net"}.get(lacking, lacking)
+        linux["namespaces"].append({"type": lacking, "path": f"/proc/self/ns/{file}"})
+    if name:
+        linux["sysctl"] = {name: "77"}
+    bundle = oci.bundle("a", ["true"], linux=linux, **changes)
+    state = "hostname; cat /proc/sys/kernel/domainname /proc/sys/kernel/msgmax"
+    state += " /proc/sys/net/ipv4/ip_default_ttl"
+    flags = f"{PROGRAM} --root state"
+    script = f"{state} > before; {flags} create -b {bundle} a > errors 2>&1 < /dev/null"
+    script += f"; {state} > after; {flags} delete --force a"
+    subprocess.run(
+        ["unshare", "-u", "-i", "-n", "-m", "sh", "-c", script],
+        cwd=oci.place,
+        timeout=60,
+        check=True,
+    )
+    assert message in (oci.place / "errors").read_text()
+    assert (oci.place / "before").read_text() == (oci.place / "after").read_text()
+    assert not (oci.place / "state").exists()
+
+
+@pytest.mark.parametrize("path", ["/", "/..", "/a/../.."])
+def test_a_bundle_does_not_own_the_hosts_cgroup(oci: Oci, path: str) -> None:
+    """Its processes would be killed at the end."""
+    bundle = oci.bundle("a", ["true"])
+    config = json.loads((bundle / "config.json").read_text())
+    config["linux"]["cgroupsPath"] = path
+    (bundle / "config.json").write_text(json.dumps(config))
+    done = oci("create", "-b", str(bundle), "a", check=False)
+    assert "the root of the hierarchy" in done.stderr
+    assert not list((oci.place / "state").iterdir())

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.daemon import Daemon
+from tests.images import busybox_archive
 
 from wherry.linux.cgroups import Cgroup, discover
 
@@ -86,3 +87,55 @@ def test_nothing_is_mounted_on_proc_or_inside(engine: Daemon, tmp_path: Path, pl
     ):
         status, message = attempt(engine, ["true"], **host)
         assert status >= 400 and "cannot be mounted because it is" in message
+
+
+def test_binds_of_the_data_root_are_slaves_of_it(engine: Daemon, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(engine.data_root)
+    for source in ("/", engine.folder, engine.data_root, engine.data_root / "containers", link):
+        script = "grep ' /at ' /proc/self/mountinfo"
+        body = {"Image": "busybox", "Cmd": ["sh", "-c", script]}
+        made = engine.json(
+            "POST", "/containers/create", {**body, "HostConfig": {"Binds": [f"{source}:/at"]}}
+        )
+        (mount,) = engine.json("GET", f"/containers/{made['Id']}/json")["Mounts"]
+        assert mount["Propagation"] == "rslave"
+        engine.json("DELETE", f"/containers/{made['Id']}")
+        status, output = attempt(engine, body["Cmd"], Binds=[f"{source}:/at:rslave,ro"])
+        assert status == 204 and " /at " in output
+        for asked in ("private", "rprivate", "shared", "slave"):
+            for host in (
+                {"Binds": [f"{source}:/at:{asked}"]},
+                {
+                    "Mounts": [
+                        {
+                            "Type": "bind",
+                            "Source": str(source),
+                            "Target": "/at",
+                            "BindOptions": {"Propagation": asked},
+                        }
+                    ]
+                },
+            ):
+                status, message = attempt(engine, ["true"], **host)
+                assert status == 400
+                assert "when mount source is within the daemon root" in message
+    status, _ = attempt(engine, ["true"], Binds=[f"{tmp_path}:/at:private"])
+    assert status == 204
+
+
+def test_two_engines_share_no_host_ids(engine: Daemon) -> None:
+    seen = set[int]()
+    with Daemon() as other:
+        other.json("POST", "/images/load", busybox_archive().read_bytes())
+        for daemon in (engine, other, engine, other):
+            daemon.docker("run", "-d", "--name", f"ids{len(seen)}", "busybox", "sleep", "600")
+            output = daemon.docker("exec", f"ids{len(seen)}", "cat", "/proc/self/uid_map").stdout
+            seen.add(int(output.split()[1]))
+        other.kill()  # its containers live on, and so does their claim
+        assert int(attempt(engine, ["cat", "/proc/self/uid_map"])[1].split()[-2]) not in seen
+        other.start()
+        assert other.docker("exec", "ids1", "cat", "/proc/self/uid_map").stdout
+    for number in (0, 2):
+        engine.json("DELETE", f"/containers/ids{number}?force=1")
+    assert len(seen) == 4

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import aiohttp
-import pytest
 
 from wherry.hub.accounts.access import Actor
 from wherry.hub.accounts.tokens import TokenIssuer
@@ -43,24 +42,22 @@ async def expired(world: World) -> str:
     return (await issuer.issue("wherry-hub", Actor(user.id, user.name), [])).token
 
 
-@pytest.mark.parametrize(("method", "path", "scope"), REQUESTS)
-async def test_the_challenge_names_what_the_request_needs(
-    world: World, method: str, path: str, scope: str
-) -> None:
-    url = world.url(path)
+async def test_the_challenge_names_what_the_request_needs(world: World) -> None:
+    login = {"Authorization": basic("admin", PASSWORD)}
     async with aiohttp.ClientSession() as session:
         bearer = {"Authorization": f"Bearer {await expired(world)}"}
-        async with session.request(method, url, headers=bearer) as answer:
-            assert answer.status == 401
-            header = answer.headers["WWW-Authenticate"]
-        values = dict(re.findall(r'(\w+)="([^"]*)"', header))
-        assert (values.get("scope", ""), values["error"]) == (scope, "invalid_token")
-        query = {key: values[key] for key in ("service", "scope") if key in values}
-        login = {"Authorization": basic("admin", PASSWORD)}
-        async with session.get(values["realm"], params=query, headers=login) as answer:
-            fresh = {"Authorization": f"Bearer {(await answer.json())['token']}"}
-        async with session.request(method, url, headers=fresh) as answer:
-            assert answer.status not in (401, 403)
+        for method, path, scope in REQUESTS:
+            url, request = world.url(path), f"{method} {path}"
+            async with session.request(method, url, headers=bearer) as answer:
+                assert answer.status == 401, request
+                header = answer.headers["WWW-Authenticate"]
+            values = dict(re.findall(r'(\w+)="([^"]*)"', header))
+            assert (values.get("scope", ""), values["error"]) == (scope, "invalid_token"), request
+            query = {key: values[key] for key in ("service", "scope") if key in values}
+            async with session.get(values["realm"], params=query, headers=login) as answer:
+                fresh = {"Authorization": f"Bearer {(await answer.json())['token']}"}
+            async with session.request(method, url, headers=fresh) as answer:
+                assert answer.status not in (401, 403), request
 
 
 async def test_a_name_that_is_none_does_not_get_into_the_header(world: World) -> None:

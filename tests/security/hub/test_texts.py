@@ -79,6 +79,67 @@ async def test_no_body_and_no_header_carries_one(world: World) -> None:
             assert put == 400, text
 
 
+HEADERS = (
+    b"Authorization: Basic \xe9", b"Authorization: Basic \xff\xff==", b"Authorization: \xff x",
+    b"Authorization: Bearer whub_\xff", b"Authorization: Bearer \xff.\xff.\xff",
+    b"Cookie: hub_session=\xff", b"Cookie: hub_visitor=" + b"\xff" * 40,
+    b"Cookie: hub_notice=\xff", b"X-Forwarded-For: \xff", b"X-Forwarded-Host: \xff",
+    b"Content-Type: \xff", b"Accept: \xff", b"If-None-Match: \xff", b"Range: bytes=\xff-",
+)  # fmt: skip
+
+
+async def test_headers_of_any_bytes(world: World) -> None:
+    blob = f"/v2/acme/open/blobs/{next(iter(world.image.blobs))}"
+    paths = ("/", "/login", "/v2/", "/v2/acme/open/manifests/1", "/token", "/v1/search?q=a", blob)
+    for line in HEADERS:
+        for path in paths:
+            reader, writer = await asyncio.open_connection("127.0.0.1", world.server.port)
+            head = f"GET {path} HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n".encode()
+            writer.write(head + line + b"\r\n\r\n")
+            status = int((await reader.read()).split(b" ", 2)[1])
+            writer.close()
+            assert status < 500, (line, path)
+
+
+async def test_hosts_and_origins_that_are_none(world: World) -> None:
+    for host in ("[", "[::1", "a]b", "é", ":", "x:99999999", "a b"):
+        headers = {"Host": host, "Origin": f"http://{host}"}
+        async with aiohttp.ClientSession(headers=headers) as client:
+            for method, path in (("GET", "/"), ("GET", "/v2/"), ("POST", "/login")):
+                async with client.request(method, world.url(path)) as answer:
+                    assert answer.status in (200, 400, 401, 403), (host, method, path)
+    for origin in ("http://[", "http://[::1", "null.example", "", "x://y://z"):
+        async with (
+            aiohttp.ClientSession(headers={"Origin": origin}) as client,
+            client.post(world.url("/login"), data={"name": "x"}) as answer,
+        ):
+            assert answer.status == 403, origin
+
+
+URLENCODED = "application/x-www-form-urlencoded"
+FORMS: tuple[tuple[str, bytes, int], ...] = (
+    (URLENCODED, b"name=%FF", 400),
+    (URLENCODED, b"name=\xff", 400),
+    (URLENCODED, b"a=1&" * 1000, 400),
+    (URLENCODED, "csrf=é".encode(), 403),
+    (f"{URLENCODED}; charset=punycode", b"csrf=" + b"a" * 500_000, 403),
+    (f"{URLENCODED}; charset=nonsense", b"csrf=x", 403),
+    (f"{URLENCODED}; charset=unicode_escape", b"csrf=\\ud800", 403),
+    ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="a"', 400),
+    ("text/plain", b"csrf=x", 400),
+    ("", b"csrf=x", 400),
+)
+
+
+async def test_forms_that_no_browser_sends(world: World) -> None:
+    async with aiohttp.ClientSession() as client:
+        for kind, body, status in FORMS:
+            for path, wanted in (("/login", status), ("/token", 400)):
+                headers = {"Content-Type": kind}
+                async with client.post(world.url(path), data=body, headers=headers) as answer:
+                    assert answer.status == wanted, (path, kind, body[:50])
+
+
 async def test_a_browser_with_a_strange_name_can_log_in(world: World) -> None:
     browser = await world.browser("anonymous")
     body = urlencode({"csrf": await browser.csrf(), "name": "owner", "password": PASSWORD}).encode()

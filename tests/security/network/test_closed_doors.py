@@ -201,3 +201,26 @@ async def test_rules_of_others_stay_as_they_are(
     assert rules() == before
     left = inside(segment.host, "nft", "list", "tables").split("\n")
     assert [line for line in left if line] == ["table ip filter", "table inet site"]
+
+
+async def test_who_stays_in_the_namespace_of_an_ended_container_has_left_its_networks(
+    networks: Networks, containers: Containers, namespaces: Namespaces, segment: Segment
+) -> None:
+    ended, pid = await containers.run()
+    address = containers.address(ended)
+    stays = namespaces.serve(pid, "tcp", "0.0.0.0", 80, "ghost")  # as --network container: does
+    assert ask(segment.host, "tcp", address, 80).startswith("ghost ")
+    namespaces.end(pid)
+    await networks.detach(ended)
+    for change in (("down",), ("up",), ("address", "02:42:ac:11:00:63")):
+        inside(stays, "ip", "link", "set", "eth0", *change)
+    inside(stays, "ip", "address", "add", "172.17.0.99/16", "dev", "eth0")
+    follower, pid = await containers.run()
+    assert containers.address(follower) == address
+    namespaces.serve(pid, "tcp", "0.0.0.0", 80, "alive")
+    for _ in range(5):
+        assert ask(segment.host, "tcp", address, 80).startswith("alive ")
+    assert ask(segment.host, "tcp", "172.17.0.99", 80, wait=1.0).startswith("error")
+    other, pid = await containers.run()
+    namespaces.serve(pid, "tcp", "0.0.0.0", 80)
+    assert ask(stays, "tcp", containers.address(other), 80, wait=1.0).startswith("error")

@@ -172,3 +172,26 @@ async def test_a_gate_counts_each_connection_once() -> None:
     assert (one.gone, two.gone) == (True, False)
     gate.busy(one)
     assert not gate.make_room()
+
+
+async def test_the_oldest_goes_whether_it_rests_or_begins() -> None:
+    class Client:
+        def __init__(self) -> None:
+            self.gone = False
+
+        def give_way(self) -> None:
+            self.gone = True
+
+    gate = Gate(Limits(connections=3))
+    slow, rested, later = Client(), Client(), Client()
+    gate.beginning(slow)
+    gate.busy(rested)
+    gate.resting(rested)
+    gate.beginning(later)
+    gone = []
+    for _ in range(3):
+        assert gate.make_room()
+        gone.append([slow.gone, rested.gone, later.gone])
+        gate.busy(Client())
+    assert gone == [[True, False, False], [True, True, False], [True, True, True]]
+    assert not gate.make_room()

@@ -69,6 +69,12 @@ async def test_a_declined_upgrade_of_a_client_that_sends_no_more_ends(tmp_path: 
         assert answer.count(b"HTTP/1.1 404") == 1
 
 
+async def test_an_upgrade_whose_body_never_comes_ends_with_its_client(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        request = ATTACH.replace(b"Content-Length: 0", b"Content-Length: 9") + b"half"
+        assert await exchange(server.path, request, finish=True) == b""
+
+
 async def test_an_upgrade_with_a_body_hands_on_what_is_behind_it(tmp_path: Path) -> None:
     async with serving(tmp_path) as server:
         for framing, body in (

@@ -44,6 +44,8 @@ def parser(kind: Any, most: int = 32) -> RequestParser:
         1 << 30,  # bodies are read at the end of a test
         payload_exception=web.RequestPayloadError,
         auto_decompress=False,
+        max_line_size=1 << 16,
+        max_field_size=1 << 16,
         max_msg_queue_size=1,
     )
     return RequestParser(inner, most)
@@ -133,6 +135,18 @@ async def test_after_a_declined_upgrade_http_goes_on(kind: Any, protocol: str, b
 async def test_an_upgrade_without_connection_upgrade_is_none(kind: Any) -> None:
     fed = Fed(parser(kind), [b"POST /a HTTP/1.1\r\nHost: e\r\nUpgrade: tcp\r\n\r\n" + PLAIN])
     assert (fed.paths, fed.upgraded) == (["/a", "/before"], False)
+
+
+@pytest.mark.parametrize("kind", PARSERS)
+async def test_an_upgrade_to_nothing_loses_nothing(kind: Any) -> None:
+    request = b"GET /a HTTP/1.1\r\nHost: e\r\nConnection: upgrade\r\nUpgrade:\r\n\r\n"
+    made = parser(kind)
+    fed = Fed(made, [request + PLAIN])
+    paths = fed.paths
+    if fed.upgraded:
+        made.set_upgraded(False)
+        paths += Fed(made, [fed.rest]).paths
+    assert paths == ["/a", "/before"]
 
 
 PIECES = st.lists(
@@ -270,3 +284,18 @@ async def test_http2_without_an_upgrade_is_refused_by_its_version(kind: Any) -> 
     with pytest.raises(HttpProcessingError) as caught:
         made.feed_data(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
     assert caught.value.code == 505
+
+
+@pytest.mark.parametrize("kind", PARSERS)
+async def test_a_head_is_bounded_as_a_whole(kind: Any) -> None:
+    made = parser(kind)
+    made.feed_data(HEAD)
+    field = b"X: " + b"a" * 60_000 + b"\r\n"
+    for _ in range(17):
+        made.feed_data(field)
+    assert len(made.feed_data(b"\r\n" + HEAD)[0]) == 1  # and the next one is counted anew
+    for _ in range(17):
+        made.feed_data(field)
+    with pytest.raises(HttpProcessingError) as caught:
+        made.feed_data(field)
+    assert caught.value.code == 431

@@ -21,7 +21,7 @@ from wherry.engine.config.limits import (
 )
 from wherry.engine.config.merge import complete_host, merge_image
 from wherry.engine.config.mount import Mount
-from wherry.engine.config.mountpoints import parse_bind, parse_mount, parse_tmpfs
+from wherry.engine.config.mountpoints import bind_propagation, parse_bind, parse_mount, parse_tmpfs
 from wherry.engine.config.signals import parse_signal
 from wherry.engine.options import EngineConfig
 from wherry.errors import InvalidParameter
@@ -163,17 +163,36 @@ def test_number_sets_round_trip(numbers: set[int]) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("/a:/b", ("bind", "/a", "/b", True, "rprivate")),
+        ("/a:/b", ("bind", "/a", "/b", True, "")),
         ("/a:/b:ro,rslave", ("bind", "/a", "/b", False, "rslave")),
         ("vol:/b:ro", ("volume", "", "/b", False, "")),
         ("/b", ("volume", "", "/b", True, "")),
-        ("/a/../c:/b//d/", ("bind", "/c", "/b/d", True, "rprivate")),
+        ("/a/../c:/b//d/", ("bind", "/c", "/b/d", True, "")),
     ],
 )
 def test_binds(text: str, expected: tuple[Any, ...]) -> None:
     point = parse_bind(text)
     found = (point.type, point.source, point.destination, point.read_write, point.propagation)
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "within"),
+    [
+        *(("/d/r", True), ("/d/r/x/y", True), ("/d", True), ("/", True)),
+        *(("/d/r2", False), ("/e", False), ("/d/s", False), ("/dd", False)),
+    ],
+)
+def test_propagation_of_binds_near_the_data_root(source: str, within: bool) -> None:
+    assert bind_propagation(source, "", "/d/r") == ("rslave" if within else "rprivate")
+    for asked in ("rslave", "rshared"):
+        assert bind_propagation(source, asked, "/d/r") == asked
+    for asked in ("private", "rprivate", "slave", "shared"):
+        if not within:
+            assert bind_propagation(source, asked, "/d/r") == asked
+            continue
+        with pytest.raises(InvalidParameter, match=r'must use either .* "rslave" or "rshared"'):
+            bind_propagation(source, asked, "/d/r")
 
 
 @pytest.mark.parametrize(

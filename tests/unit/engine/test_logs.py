@@ -58,6 +58,21 @@ async def test_since_and_until(rotated: Path) -> None:
     assert await numbers(rotated, since=2 * SECOND, until=5 * SECOND) == [2, 3, 4, 5]
 
 
+async def test_since_within_a_second(tmp_path: Path) -> None:
+    log = tmp_path / "c-json.log"
+    half = SECOND // 2
+    times = [SECOND, SECOND + half, 2 * SECOND, 2 * SECOND + half, 3 * SECOND]
+    log.write_text(
+        "".join(
+            json.dumps({"log": f"{number}\n", "stream": "stdout", "time": rfc3339(time)}) + "\n"
+            for number, time in enumerate(times)
+        ).replace(": ", ":")
+    )
+    assert await numbers(log, since=2 * SECOND + half) == [3, 4]
+    assert await numbers(log, since=SECOND + half, until=2 * SECOND) == [1, 2]
+    assert await numbers(log, since=4 * SECOND) == []
+
+
 async def test_one_stream(tmp_path: Path) -> None:
     log = tmp_path / "c-json.log"
     log.write_bytes(line(1) + line(2, "stderr"))

@@ -26,12 +26,12 @@ def top(tmp_path: Path) -> Iterator[int]:
 
 def test_a_tree_deeper_than_any_path_is_measured_and_removed(top: int) -> None:
     deepen(top, DEPTH)
-    before = open_count()
+    before = open_count(top)
     assert disk_usage(top) == 0
     assert disk_usage(top, directories=True) > 0
     remove_tree(top, "d")
     assert os.listdir(top) == []
-    assert open_count() == before
+    assert open_count(top) == before
 
 
 def test_what_a_link_points_at_stays(tmp_path: Path, top: int) -> None:

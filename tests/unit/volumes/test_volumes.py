@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wherry.errors import Conflict, InvalidParameter, NotFound
+from wherry.fs.copying import copy_tree
 from wherry.storage.statedb import StateDB
 from wherry.volumes.volumes import Volumes
 
@@ -212,6 +213,54 @@ def test_an_interrupted_copy_up_starts_again(volumes: Volumes, tmp_path: Path) -
     assert os.listdir(os.path.dirname(path)) == ["_data"]
 
 
+def test_a_copy_up_that_moved_half_goes_on_from_there(volumes: Volumes, tmp_path: Path) -> None:
+    path = Path(volumes.acquire("c", "data")["Mountpoint"])
+    (path / "moved").write_text("x")
+    rest = path.with_name("_data.complete")
+    (rest / "sub").mkdir(parents=True)
+    (rest / "sub" / "other").write_text("y")
+    rest.chmod(0o750)
+    assert volumes.needs_content("data")
+    assert volumes.populate("data", image(tmp_path), "/data")
+    assert sorted(os.listdir(path)) == ["moved", "sub"]
+    assert path.stat().st_mode & 0o7777 == 0o750
+    assert not volumes.needs_content("data")
+
+
+def test_copy_up_fills_the_very_folder_that_others_have_open(
+    volumes: Volumes, tmp_path: Path
+) -> None:
+    path = volumes.acquire("c", "data")["Mountpoint"]
+    held = os.open(path, os.O_RDONLY)
+    try:
+        assert volumes.populate("data", image(tmp_path), "/data")
+        assert sorted(os.listdir(held)) == ["file", "link", "sub"]
+        assert os.path.samestat(os.fstat(held), os.stat(path))
+    finally:
+        os.close(held)
+
+
+def test_what_others_put_into_the_volume_meanwhile_stays(tmp_path: Path) -> None:
+    for name in ("origin", "volume"):
+        (tmp_path / name / "sub").mkdir(parents=True)
+        (tmp_path / name / "sub" / name).write_text(name)
+        (tmp_path / name / "file").write_text(name)
+    (tmp_path / "origin" / "taken").mkdir()
+    (tmp_path / "origin" / "taken" / "below").write_text("")
+    (tmp_path / "volume" / "taken").symlink_to(tmp_path / "origin")
+    os.chmod(tmp_path / "volume" / "sub", 0o711)
+    opened = [os.open(tmp_path / name, os.O_RDONLY) for name in ("origin", "volume")]
+    copy_tree(*opened)
+    for descriptor in opened:
+        os.close(descriptor)
+    volume = tmp_path / "volume"
+    assert (volume / "file").read_text() == "volume"
+    assert sorted(os.listdir(volume / "sub")) == ["origin", "volume"]
+    assert (volume / "sub").stat().st_mode & 0o777 == 0o711
+    assert (volume / "taken").is_symlink()
+    assert not (tmp_path / "origin" / "below").exists()
+
+
 def test_a_crash_during_remove_brings_the_volume_back(volumes: Volumes, tmp_path: Path) -> None:
     path = Path(volumes.create({"Name": "data"})["Mountpoint"])
     (path / "file").write_text("x")
@@ -267,7 +316,7 @@ def test_references_stay_right_through_crashes(steps: list[tuple[str, str, str]]
                     volumes = make(Path(folder))
                     volumes.reconcile(list(refers), list(mounted))
         for name in ("one", "two"):
-            assert set(volumes.references(name)) == {
+            assert set(volumes._records.references(name)) == {
                 c for c, held in refers.items() if name in held
             }
             assert set(volumes._records.users(name)) == {

@@ -34,9 +34,9 @@ async def stat(call: Call) -> web.StreamResponse:
 
 async def get(call: Call) -> web.StreamResponse:
     """A path in a container as an archive."""
-    found, archive = await call.engine.containers.archive_get(call.name, _path(call))
-    headers = {_STAT_HEADER: base64.b64encode(encode(found)).decode()}
-    return await Stream.send(call, "application/x-tar", archive, headers)
+    async with call.engine.containers.archive_get(call.name, _path(call)) as (found, archive):
+        headers = {_STAT_HEADER: base64.b64encode(encode(found)).decode()}
+        return await Stream.send(call, "application/x-tar", archive, headers)
 
 
 async def put(call: Call) -> web.StreamResponse:
@@ -53,8 +53,8 @@ async def put(call: Call) -> web.StreamResponse:
 
 async def export(call: Call) -> web.StreamResponse:
     """The container's whole root file system as an archive."""
-    archive = await call.engine.containers.export(call.name)
-    return await Stream.send(call, "application/octet-stream", archive)
+    async with call.engine.containers.export(call.name) as archive:
+        return await Stream.send(call, "application/octet-stream", archive)
 
 
 async def commit(call: Call) -> web.StreamResponse:

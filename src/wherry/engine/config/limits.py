@@ -65,6 +65,18 @@ def check_ulimits(given: Resources) -> None:
 def _check_memory(given: R, facts: HostFacts, warnings: list[str], update: bool) -> R:
     if given.memory and given.memory < _SMALLEST_MEMORY:
         raise InvalidParameter("Minimum memory limit allowed is 6MB")
+    given = _check_swap(given, facts, warnings, update)
+    given = _check_swappiness(given, facts, warnings)
+    if given.memory_reservation and given.memory_reservation < _SMALLEST_MEMORY:
+        raise InvalidParameter("Minimum memory reservation allowed is 6MB")
+    if 0 < given.memory < given.memory_reservation:
+        raise InvalidParameter(
+            "Minimum memory limit can not be less than memory reservation limit, see usage"
+        )
+    return _check_oom_killer(given, facts, warnings)
+
+
+def _check_swap(given: R, facts: HostFacts, warnings: list[str], update: bool) -> R:
     if given.memory > 0 and given.memory_swap and not facts.swap_limit:
         warnings.append(
             "Your kernel does not support swap limit capabilities or the cgroup is not mounted."
@@ -79,37 +91,39 @@ def _check_memory(given: R, facts: HostFacts, warnings: list[str], update: bool)
         raise InvalidParameter(
             "You should always set the Memory limit when using Memoryswap limit, see usage"
         )
+    return given
+
+
+def _check_swappiness(given: R, facts: HostFacts, warnings: list[str]) -> R:
     swappiness = given.memory_swappiness
-    if swappiness is not None:
-        if not -1 <= swappiness <= 100:
-            raise InvalidParameter(
-                f"Invalid value: {swappiness}, valid memory swappiness range is 0-100"
-            )
-        if swappiness == -1:  # how clients say that nothing was asked for
-            given = replace(given, memory_swappiness=None)
-        elif facts.cgroup_version == 2:
-            warnings.append(
-                "Your kernel does not support memory swappiness capabilities or the cgroup is not"
-                " mounted. Memory swappiness discarded."
-            )
-            given = replace(given, memory_swappiness=None)
-    if given.memory_reservation and given.memory_reservation < _SMALLEST_MEMORY:
-        raise InvalidParameter("Minimum memory reservation allowed is 6MB")
-    if 0 < given.memory < given.memory_reservation:
+    if swappiness is None:
+        return given
+    if not -1 <= swappiness <= 100:
         raise InvalidParameter(
-            "Minimum memory limit can not be less than memory reservation limit, see usage"
+            f"Invalid value: {swappiness}, valid memory swappiness range is 0-100"
         )
-    if given.oom_kill_disable:
-        if facts.cgroup_version == 2:
-            warnings.append(
-                "Your kernel does not support OomKillDisable. OomKillDisable discarded."
-            )
-            given = replace(given, oom_kill_disable=None)
-        elif not given.memory:
-            warnings.append(
-                "OOM killer is disabled for the container, but no memory limit is set, this can"
-                " result in the system running out of resources."
-            )
+    if swappiness == -1:  # how clients say that nothing was asked for
+        return replace(given, memory_swappiness=None)
+    if facts.cgroup_version == 2:
+        warnings.append(
+            "Your kernel does not support memory swappiness capabilities or the cgroup is not"
+            " mounted. Memory swappiness discarded."
+        )
+        return replace(given, memory_swappiness=None)
+    return given
+
+
+def _check_oom_killer(given: R, facts: HostFacts, warnings: list[str]) -> R:
+    if not given.oom_kill_disable:
+        return given
+    if facts.cgroup_version == 2:
+        warnings.append("Your kernel does not support OomKillDisable. OomKillDisable discarded.")
+        return replace(given, oom_kill_disable=None)
+    if not given.memory:
+        warnings.append(
+            "OOM killer is disabled for the container, but no memory limit is set, this can"
+            " result in the system running out of resources."
+        )
     return given
 
 

@@ -77,7 +77,10 @@ class MountPoint:
 
 
 def parse_bind(text: str, volume_driver: str = "") -> MountPoint:
-    """An entry of ``Binds``: ``[source:]destination[:mode]``; raises InvalidParameter."""
+    """An entry of ``Binds``: ``[source:]destination[:mode]``; raises InvalidParameter.
+
+    Its propagation is the one asked for: see `bind_propagation`.
+    """
     parts = text.split(":")
     wrong = InvalidParameter(f"invalid volume specification: '{text}'")
     if len(parts) > 3 or not all(parts):
@@ -114,7 +117,7 @@ def parse_bind(text: str, volume_driver: str = "") -> MountPoint:
             source=clean(source),
             mode=mode,
             read_write=read_write,
-            propagation=propagation or "rprivate",
+            propagation=propagation,
             create_source=True,
         )
     if propagation:
@@ -178,49 +181,57 @@ def parse_mount(mount: Mount) -> MountPoint:
     def wrong(reason: str) -> InvalidParameter:
         return InvalidParameter(f'invalid mount config for type "{mount.type}": {reason}')
 
-    if not mount.target:
-        raise wrong("field Target must not be empty")
-    if not mount.target.startswith("/"):
-        raise wrong(f"invalid mount path: '{mount.target}' mount path must be absolute")
-    target = clean(mount.target)
-    if target == "/":
-        raise wrong("invalid specification: destination can't be '/'")
-    options = {
-        "bind": mount.bind_options,
-        "volume": mount.volume_options,
-        "tmpfs": mount.tmpfs_options,
-        "image": mount.image_options,
-    }
-    names = {
-        "bind": "BindOptions",
-        "volume": "VolumeOptions",
-        "tmpfs": "TmpfsOptions",
-        "image": "ImageOptions",
-    }
-    if mount.type not in options:
-        raise wrong("mount type unknown")
-    for kind, given in options.items():
-        if given is not None and kind != mount.type:
-            raise wrong(f"field {names[kind]} must not be specified")
+    target = _checked_target(mount.target, wrong)
+    _check_options(mount, wrong)
     if mount.type == "bind":
         return _parse_bind_mount(mount, target, wrong)
     if mount.type == "volume":
         return _parse_volume_mount(mount, target, wrong)
     if mount.type == "image":
-        if not mount.source:
-            raise wrong("field Source must not be empty")
-        subpath = mount.image_options.subpath if mount.image_options else ""
-        return MountPoint(
-            "image",
-            target,
-            name=mount.source,
-            read_write=False,
-            subpath=_checked_subpath(subpath, wrong),
-        )
+        return _parse_image_mount(mount, target, wrong)
     if mount.source:
         raise wrong("field Source must not be specified")
     return MountPoint(
         "tmpfs", target, read_write=not mount.read_only, options=_tmpfs_options(mount, wrong)
+    )
+
+
+def _checked_target(given: str, wrong: Any) -> str:
+    if not given:
+        raise wrong("field Target must not be empty")
+    if not given.startswith("/"):
+        raise wrong(f"invalid mount path: '{given}' mount path must be absolute")
+    target = clean(given)
+    if target == "/":
+        raise wrong("invalid specification: destination can't be '/'")
+    return target
+
+
+def _check_options(mount: Mount, wrong: Any) -> None:
+    """Only options of the mount's own type may be given."""
+    options = {
+        "bind": ("BindOptions", mount.bind_options),
+        "volume": ("VolumeOptions", mount.volume_options),
+        "tmpfs": ("TmpfsOptions", mount.tmpfs_options),
+        "image": ("ImageOptions", mount.image_options),
+    }
+    if mount.type not in options:
+        raise wrong("mount type unknown")
+    for kind, (name, given) in options.items():
+        if given is not None and kind != mount.type:
+            raise wrong(f"field {name} must not be specified")
+
+
+def _parse_image_mount(mount: Mount, target: str, wrong: Any) -> MountPoint:
+    if not mount.source:
+        raise wrong("field Source must not be empty")
+    subpath = mount.image_options.subpath if mount.image_options else ""
+    return MountPoint(
+        "image",
+        target,
+        name=mount.source,
+        read_write=False,
+        subpath=_checked_subpath(subpath, wrong),
     )
 
 
@@ -247,7 +258,7 @@ def _parse_bind_mount(mount: Mount, target: str, wrong: Any) -> MountPoint:
         target,
         source=clean(mount.source),
         read_write=not mount.read_only,
-        propagation=propagation or "rprivate",
+        propagation=propagation,
         recursive=not (chosen and chosen.non_recursive),
         read_only_recursive=not (chosen and chosen.read_only_non_recursive),
         force_recursive=bool(chosen and chosen.read_only_force_recursive),
@@ -331,13 +342,35 @@ def check_duplicates(points: Iterable[MountPoint]) -> None:
         seen.add(point.destination)
 
 
+def bind_propagation(source: str, asked: str, data_root: str) -> str:
+    """How mounts go on between a bind and its source; ``asked`` is "" for the default.
+
+    A private copy of the data root, or of a folder that contains it, would keep mounts of the
+    engine alive that it has taken away: there it is a slave. Raises InvalidParameter in Docker's
+    words. Both paths are absolute and without links.
+    """
+    common = posixpath.commonpath([source, data_root])
+    if common not in (source, data_root):
+        return asked or "rprivate"
+    if asked in ("", "rslave", "rshared"):
+        return asked or "rslave"
+    raise InvalidParameter(
+        'invalid mount config: must use either propagation mode "rslave" or "rshared" when mount'
+        f' source is within the daemon root, daemon root: "{data_root}", bind mount source:'
+        f' "{source}", propagation: "{asked}"'
+    )
+
+
 def requested(
     binds: Sequence[str] | None,
     mounts: Sequence[Mount] | None,
     tmpfs: Mapping[str, str] | None,
     volume_driver: str,
 ) -> list[MountPoint]:
-    """The mount points that a host configuration names; raises InvalidParameter."""
+    """The mount points that a host configuration names; raises InvalidParameter.
+
+    Binds have the propagation asked for, if any.
+    """
     points = [parse_bind(text, volume_driver) for text in binds or ()]
     points += [parse_mount(mount) for mount in mounts or ()]
     points += [parse_tmpfs(path, options) for path, options in (tmpfs or {}).items()]

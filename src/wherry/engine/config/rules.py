@@ -94,6 +94,13 @@ def check_host(config: ContainerConfig, host: HostConfig) -> None:
         )
     for what, given in (("CapAdd", host.cap_add), ("CapDrop", host.cap_drop)):
         check_capabilities(what, given or ())
+    _check_devices(host)
+    _check_modes(host)
+    _check_network_conflicts(config, host)
+    _check_sysctls(host.sysctls or {}, host)
+
+
+def _check_devices(host: HostConfig) -> None:
     for rule in host.device_cgroup_rules or ():
         if not _RULE.fullmatch(rule):
             raise InvalidParameter(f"invalid device cgroup rule format: '{rule}'")
@@ -109,9 +116,6 @@ def check_host(config: ContainerConfig, host: HostConfig) -> None:
             f'could not select device driver "{request.driver}" with capabilities:'
             f" [{' '.join('[' + ' '.join(name) + ']' for name in names)}]"
         )
-    _check_modes(host)
-    _check_network_conflicts(config, host)
-    _check_sysctls(host.sysctls or {}, host)
 
 
 def check_capabilities(what: str, names: tuple[str, ...]) -> None:

@@ -6,7 +6,8 @@ import asyncio
 import builtins
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -176,9 +177,11 @@ class Containers:
         """What differs from the image."""
         return await snapshot.changes(self._services, await self._find(reference))
 
-    async def export(self, reference: str) -> AsyncIterator[bytes]:
-        """The whole root file system as an archive in pieces."""
-        return await snapshot.export(self._services, await self._find(reference))
+    @contextlib.asynccontextmanager
+    async def export(self, reference: str) -> AsyncIterator[AsyncGenerator[bytes, None]]:
+        """The whole root file system as an archive in pieces, to be read inside of the context."""
+        async with snapshot.export(self._services, await self._find(reference)) as pieces:
+            yield pieces
 
     async def commit(
         self,
@@ -209,9 +212,11 @@ class Containers:
         """What a path in it is; raises NotFound."""
         return await files.archive_stat(self._services, reference, path)
 
-    async def archive_get(self, reference: str, path: str) -> tuple[View, AsyncIterator[bytes]]:
-        """What a path in it is, and the path as an archive in pieces."""
-        return await files.archive_get(self._services, reference, path)
+    def archive_get(
+        self, reference: str, path: str
+    ) -> AbstractAsyncContextManager[tuple[View, AsyncGenerator[bytes, None]]]:
+        """What a path in it is, and the path as an archive in pieces, inside of the context."""
+        return files.archive_get(self._services, reference, path)
 
     async def archive_put(
         self,

@@ -66,7 +66,7 @@ async def create(
         host=host,
         args=tuple(command_line(config)),
         mounts=tuple(_mount_points(services, config, host)),
-        range=_range(services, host),
+        first_id=_first_id(services, host),
     )
     _reserve(services, chosen)
     try:
@@ -95,7 +95,7 @@ async def reconfigure(services: Services, container: Container, body: Mapping[st
         kept = [point for point in before.mounts if point.destination not in replaced]
         added = await volumes.acquire(services, replace(before, mounts=tuple(new)))
         record = replace(
-            before, host=host, mounts=(*kept, *added.mounts), range=_range(services, host)
+            before, host=host, mounts=(*kept, *added.mounts), first_id=_first_id(services, host)
         )
         wishes = requests.sandbox_config(record.id, record.name, encode(config), encode(host), {})
         with services.store.transaction():
@@ -164,21 +164,24 @@ def storage_size(host: HostConfig) -> int | None:
     return None if text is None else parse_size(text)
 
 
-def _range(services: Services, host: HostConfig) -> int | None:
+def _first_id(services: Services, host: HostConfig) -> int | None:
     own = namespaces.own_user_namespace(
         host,
         available=services.facts.user_namespaces,
         host_only=services.config.userns_host
         or bool(runtimes.program(host.runtime, services.config.runtimes)),
     )
-    return services.free_range() if own else None
+    return services.free_first_id() if own else None
 
 
 def _mount_points(
     services: Services, config: ContainerConfig, host: HostConfig
 ) -> list[MountPoint]:
     """What was asked for, what comes from other containers, and the image's volumes."""
-    asked = requested(host.binds, host.mounts, host.tmpfs, host.volume_driver)
+    asked = [
+        volumes.with_propagation(services, point)
+        for point in requested(host.binds, host.mounts, host.tmpfs, host.volume_driver)
+    ]
     for point in asked:
         volumes.check_source(services, point)
     taken = {point.destination for point in asked}

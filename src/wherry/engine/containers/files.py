@@ -9,16 +9,15 @@ import os
 import posixpath
 import socket
 import stat
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from typing import Any, BinaryIO
 
 from wherry import faults
 from wherry.engine.containers import inside
-from wherry.engine.containers.container import Container
 from wherry.engine.containers.services import Services
-from wherry.errors import Forbidden, InvalidParameter, KernelError, NotFound
-from wherry.fs.opening import open_in_root
-from wherry.runtime.identity import read_entries, resolve
+from wherry.errors import Conflict, Forbidden, InvalidParameter, KernelError, NotFound
+from wherry.fs.opening import open_directory, open_in_root
+from wherry.runtime.identity import entries_of, resolve
 from wherry.storage.archive import header
 from wherry.storage.archive.compression import decompressed
 from wherry.storage.archive.extract import Extractor
@@ -29,6 +28,8 @@ from wherry.storage.archive.writer import END, tar_tree
 from wherry.timestamps import SECOND, rfc3339
 
 _CHUNK = 1 << 18
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_DENIED = (errno.EROFS, errno.EACCES, errno.EPERM)
 _MODES = (
     (stat.S_ISDIR, 1 << 31),
     (stat.S_ISLNK, 1 << 27),
@@ -75,42 +76,34 @@ async def archive_stat(services: Services, reference: str, path: str) -> dict[st
     """``HEAD /containers/{id}/archive``; raises NotFound."""
     container = await services.settled(reference)
 
-    def work(root: int, sock: socket.socket) -> None:
-        found = _Found(root, path, reference)
+    def work(held: inside.Inside, sock: socket.socket) -> None:
+        found = _Found(held, path, reference)
         inside.send_header(sock, found.view())
 
     async with inside.helper(services, container, work) as sock:
         return await inside.receive_header(sock)
 
 
+@contextlib.asynccontextmanager
 async def archive_get(
     services: Services, reference: str, path: str
-) -> tuple[dict[str, Any], AsyncIterator[bytes]]:
-    """``GET /containers/{id}/archive``: what it is, and the archive in pieces."""
+) -> AsyncIterator[tuple[dict[str, Any], AsyncGenerator[bytes, None]]]:
+    """``GET /containers/{id}/archive``: what it is, and the archive in pieces.
+
+    The pieces can be read inside of the context; leaving it ends the work.
+    """
     container = await services.settled(reference)
 
-    def work(root: int, sock: socket.socket) -> None:
-        found = _Found(root, path, reference)
+    def work(held: inside.Inside, sock: socket.socket) -> None:
+        found = _Found(held, path, reference)
         inside.send_header(sock, found.view())
         for piece in found.archive():
             sock.sendall(piece)
 
-    stack = contextlib.AsyncExitStack()
-    try:
-        sock = await stack.enter_async_context(inside.helper(services, container, work))
+    async with inside.helper(services, container, work) as sock:
         view = await inside.receive_header(sock)
-    except BaseException:
-        await stack.aclose()
-        raise
-    services.publish(container, "archive-path")
-
-    async def pieces() -> AsyncIterator[bytes]:
-        loop = asyncio.get_running_loop()
-        async with stack:
-            while data := await loop.sock_recv(sock, _CHUNK):
-                yield data
-
-    return view, pieces()
+        services.publish(container, "archive-path")
+        yield view, inside.pieces(sock)
 
 
 async def archive_put(
@@ -127,18 +120,15 @@ async def archive_put(
     Raises NotFound, InvalidParameter for a bad archive, Forbidden where nothing may be written.
     """
     container = await services.settled(reference)
-    _check_writable(container, path)
     user = container.record.config.user
 
-    def work(root: int, sock: socket.socket) -> None:
-        target = _open_folder(root, path, reference)
-        owner = _owner(root, user) if copy_uid_gid else None
+    def work(held: inside.Inside, sock: socket.socket) -> None:
+        target = _open_folder(held.root, path, reference)
+        _check_writable(held.root, target)
+        owner = _owner(held.root, user) if copy_uid_gid else None
         inside.send_header(sock, {})
         with sock.makefile("rb") as source:
-            stream = ByteStream(decompressed(source, "archive"), "archive")
-            Extractor(target, owner=owner, keep_kind=no_overwrite_dir_non_dir).extract(
-                TarReader(stream)
-            )
+            _extract(source, target, owner, no_overwrite_dir_non_dir)
         inside.send_header(sock, {})
 
     loop = asyncio.get_running_loop()
@@ -153,20 +143,22 @@ async def archive_put(
     services.publish(container, "extract-to-dir")
 
 
-def _check_writable(container: Container, path: str) -> None:
-    """Raise Forbidden for a read-only root or mount."""
-    target = posixpath.normpath("/" + path.lstrip("/"))
-    covering = [
-        point
-        for point in container.record.mounts
-        if target == point.destination or target.startswith(point.destination.rstrip("/") + "/")
-    ]
-    if covering:
-        deepest = max(covering, key=lambda point: len(point.destination))
-        if not deepest.read_write:
-            raise Forbidden("mounted volume is marked read-only")
-    elif container.record.host.readonly_rootfs:
-        raise Forbidden("container rootfs is marked read-only")
+def _extract(source: BinaryIO, target: int, owner: tuple[int, int] | None, keep_kind: bool) -> None:
+    stream = ByteStream(decompressed(source, "archive"), "archive")
+    try:
+        Extractor(target, owner=owner, keep_kind=keep_kind).extract(TarReader(stream))
+    except KernelError as error:
+        if error.errno in _DENIED:
+            raise Forbidden(str(error)) from error
+        raise
+
+
+def _check_writable(root: int, target: int) -> None:
+    """Raise Forbidden when the open folder, wherever its path has led, is read-only."""
+    if os.fstatvfs(target).f_flag & os.ST_RDONLY:
+        if os.fstat(target).st_dev == os.fstat(root).st_dev:
+            raise Forbidden("container rootfs is marked read-only")
+        raise Forbidden("mounted volume is marked read-only")
 
 
 def _open(root: int, path: str, flags: int, container: str, shown: str) -> int:
@@ -194,11 +186,11 @@ def _owner(root: int, user: str) -> tuple[int, int]:
 
     def entries(path: str) -> list[list[str]]:
         try:
-            found = open_in_root(root, path, os.O_PATH)
+            found = open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
         except KernelError:
             return []
         try:
-            return read_entries(f"/proc/self/fd/{found}")
+            return entries_of(found)
         finally:
             os.close(found)
 
@@ -209,12 +201,12 @@ def _owner(root: int, user: str) -> tuple[int, int]:
 class _Found:
     """A path inside the root that a helper holds."""
 
-    def __init__(self, root: int, path: str, container: str) -> None:
+    def __init__(self, held: inside.Inside, path: str, container: str) -> None:
         folder, name = absolute(path)
-        self._root = root
+        self._held = held
         self._path = path
         self._name = name
-        self._folder = _open(root, folder, os.O_PATH, container, path)
+        self._folder = _open(held.root, folder, os.O_PATH, container, path)
         if not stat.S_ISDIR(os.fstat(self._folder).st_mode):
             raise NotFound(f"Could not find the file {path} in container {container}")
         try:
@@ -237,32 +229,26 @@ class _Found:
         if not stat.S_ISLNK(self.status.st_mode):
             return ""
         text = os.readlink(self._name, dir_fd=self._folder)
-        base = self._inside(self._folder)
+        base = self._held.path_of(self._folder)
         guess = posixpath.normpath(posixpath.join(base, text))
         try:
-            target = open_in_root(self._root, guess, os.O_PATH)
+            target = open_in_root(self._held.root, guess, os.O_PATH)
         except KernelError:
             return guess
         try:
-            return self._inside(target)
+            return self._held.path_of(target)
         finally:
             os.close(target)
-
-    def _inside(self, descriptor: int) -> str:
-        root = os.readlink(f"/proc/self/fd/{self._root}").rstrip("/")
-        return os.readlink(f"/proc/self/fd/{descriptor}").removeprefix(root) or "/"
 
     def archive(self) -> Iterator[bytes]:
         """The tar stream of the path."""
         name = shown_name(self._path).encode(errors="surrogateescape")
         kind = self.status.st_mode
         if stat.S_ISDIR(kind):
-            inner = os.open(
-                self._name or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=self._folder
-            )
+            inner = open_directory(self._name or ".", self._folder)
             prefix = name.rstrip(b"/") + b"/"
             yield header.pack(self._entry(prefix, header.DIRECTORY))
-            yield from tar_tree(f"/proc/self/fd/{inner}", prefix=prefix, whole_seconds=True)
+            yield from tar_tree(inner, prefix=prefix, whole_seconds=True)
             return
         yield from self._single(name)
         yield END
@@ -273,7 +259,9 @@ class _Found:
             link = os.fsencode(os.readlink(self._name, dir_fd=self._folder))
             yield header.pack(self._entry(name, header.SYMLINK)._replace(link=link))
         elif stat.S_ISREG(kind):
-            file = os.open(self._name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=self._folder)
+            file = os.open(self._name, _READ, dir_fd=self._folder)
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                raise Conflict(f"{self._path} is being replaced")
             size = os.fstat(file).st_size
             yield header.pack(self._entry(name, header.REGULAR)._replace(size=size))
             left = size

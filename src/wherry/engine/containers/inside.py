@@ -1,9 +1,10 @@
 """Working on a container's files as the container sees them, without trusting what lies there.
 
 A forked helper holds the container's root as a descriptor and takes the container's user
-namespace, so that owners are the container's own ids. It stays in the daemon's mount and pid
-namespaces: nothing is loaded from the container, and no process of the container can see it.
-Every path is resolved below the descriptor (openat2(2), RESOLVE_IN_ROOT).
+namespace, so that owners are the container's own ids. It stays in the daemon's pid namespace:
+nothing is loaded from the container, and no process of the container can see it. Every path is
+resolved below the descriptor (openat2(2), RESOLVE_IN_ROOT), and as a second wall the root is the
+helper's own root directory: a link that is followed by mistake leads into the container.
 """
 
 from __future__ import annotations
@@ -12,27 +13,44 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import socket
 import stat
 import struct
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence, Set
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.services import Services
 from wherry.engine.containers.volumes import image_root
-from wherry.errors import Conflict, InvalidParameter, KernelError, NotFound, WherryError
+from wherry.errors import Conflict, Forbidden, InvalidParameter, KernelError, NotFound, WherryError
 from wherry.linux import mounts, process
 from wherry.runtime.rootbuild import open_target, part_of
 
-Work = Callable[[int, socket.socket], None]
-"""Runs in the helper with the root's descriptor and a socket to the daemon."""
+_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What a helper holds: the container's root, and the host's list of its own descriptors."""
+
+    root: int
+    descriptors: int
+
+    def path_of(self, descriptor: int) -> str:
+        """Where an open file is, as a path of the container."""
+        return os.readlink(str(descriptor), dir_fd=self.descriptors)
+
+
+Work = Callable[[Inside, socket.socket], None]
+"""Runs in the helper with what it holds and a socket to the daemon."""
+
+_CHUNK = 1 << 18
 _HEADER = struct.Struct("!I")
 _FAILURES: dict[str, type[WherryError]] = {
-    one.__name__: one for one in (Conflict, InvalidParameter, NotFound, WherryError)
+    one.__name__: one for one in (Conflict, Forbidden, InvalidParameter, NotFound, WherryError)
 }
 
 
@@ -62,18 +80,30 @@ async def helper(
                     stack.callback(os.close, descriptor)
 
             def enter() -> int:
-                found = _bare_root(mount) if bare else root
-                _join(user)
-                return found
+                return _bare_root(mount) if bare else root
 
-            sock, pid = _fork(enter, work, {root, user, mount})
+            sock, pid = _fork(enter, work, {root, user, mount}, user)
         else:
             await stack.enter_async_context(container.lock)
             path, binds = await _open_stopped(services, container, stack, bare=bare)
-            sock, pid = _fork(lambda: _mount_all(path, binds), work, set())
-        stack.push_async_callback(asyncio.to_thread, os.waitpid, pid, 0)
+            read_only = container.record.host.readonly_rootfs
+
+            def mount_all() -> int:
+                return _mount_all(path, binds, read_only)
+
+            sock, pid = _fork(mount_all, work, set())
+        stack.push_async_callback(_reap, pid)
         stack.callback(sock.close)
         yield sock
+
+
+async def _reap(pid: int) -> None:
+    """End the helper, which has done its work or is not wanted any more, and take its status.
+
+    Not even a request that is cancelled meanwhile leaves it behind.
+    """
+    os.kill(pid, signal.SIGKILL)
+    await asyncio.shield(asyncio.to_thread(os.waitpid, pid, 0))
 
 
 def _open_running(container: Container) -> tuple[int, int, int]:
@@ -81,7 +111,7 @@ def _open_running(container: Container) -> tuple[int, int, int]:
     pid = container.state.pid
     try:
         with contextlib.ExitStack() as undo:
-            root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            root = os.open(f"/proc/{pid}/root", _DIRECTORY)
             undo.callback(os.close, root)
             mount = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
             undo.callback(os.close, mount)
@@ -159,11 +189,11 @@ def _bare_root(namespace: int) -> int:
     return tree
 
 
-def _mount_all(path: str, binds: Sequence[_Mounted]) -> int:
+def _mount_all(path: str, binds: Sequence[_Mounted], read_only: bool) -> int:
     """The root with its binds and volumes, in a mount namespace that ends with the helper."""
     process.unshare(process.CLONE_NEWNS)
     mounts.mount("", "/", "", mounts.MS_REC | mounts.MS_PRIVATE)
-    root = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    root = _own_mount(path)
     for bind in binds:
         tree = _part_of(bind) if bind.part else mounts.open_tree(bind.source, recursive=True)
         if bind.read_only:
@@ -172,36 +202,61 @@ def _mount_all(path: str, binds: Sequence[_Mounted]) -> int:
         mounts.move_mount(tree, place, bind.target)
         os.close(place)
         os.close(tree)
+    if read_only:  # only now: mount points had to be made
+        mounts.set_attributes(root, path, add=mounts.ATTR_RDONLY)
     return root
 
 
+def _own_mount(path: str) -> int:
+    """A mount of the root alone, whose attributes are the helper's own."""
+    place = os.open(path, _DIRECTORY)
+    tree = mounts.open_tree("", recursive=False, at=place)
+    mounts.move_mount(tree, place, path)
+    os.close(place)
+    return tree
+
+
+def _wall_in(root: int) -> Inside:
+    """Make the root the helper's root directory (chroot(2))."""
+    descriptors = os.open("/proc/self/fd", _DIRECTORY)
+    os.fchdir(root)
+    os.chroot(".")
+    return Inside(root, descriptors)
+
+
 def _part_of(bind: _Mounted) -> int:
-    whole = os.open(bind.source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    whole = os.open(bind.source, _DIRECTORY)
     try:
         return part_of(whole, bind.part)
     finally:
         os.close(whole)
 
 
-def _fork(enter: Callable[[], int], work: Work, keep: set[int]) -> tuple[socket.socket, int]:
+def _fork(
+    enter: Callable[[], int], work: Work, keep: set[int], user: int = -1
+) -> tuple[socket.socket, int]:
+    """Start a helper: ``enter`` gives it the root, ``user`` (unless -1) a user namespace."""
     ours, theirs = socket.socketpair()
     pid = os.fork()
     if pid == 0:
-        _be_helper(enter, work, theirs, keep)
+        _be_helper(enter, work, theirs, keep, user)
     theirs.close()
     ours.setblocking(False)
     return ours, pid
 
 
 def _be_helper(
-    enter: Callable[[], int], work: Work, sock: socket.socket, keep: set[int]
+    enter: Callable[[], int], work: Work, sock: socket.socket, keep: set[int], user: int
 ) -> NoReturn:
     try:
         sys.meta_path.clear()  # nothing more is loaded, whatever happens
         process.set_dumpable(False)
         process.close_all_but({0, 1, 2, sock.fileno(), *(fd for fd in keep if fd >= 0)})
         sock.setblocking(True)
-        work(enter(), sock)
+        os.umask(0)  # modes are those that an archive says
+        view = _wall_in(enter())
+        _join(user)
+        work(view, sock)
     except BaseException as error:
         with contextlib.suppress(OSError):
             send_header(sock, _described(error))
@@ -233,6 +288,13 @@ async def receive_header(sock: socket.socket) -> dict[str, Any]:
             raise KernelError(*message["text"])
         raise _FAILURES[message["failure"]](message["text"])
     return message
+
+
+async def pieces(sock: socket.socket) -> AsyncGenerator[bytes, None]:
+    """What the helper sends until it ends."""
+    loop = asyncio.get_running_loop()
+    while data := await loop.sock_recv(sock, _CHUNK):
+        yield data
 
 
 async def _exactly(sock: socket.socket, length: int) -> bytes:

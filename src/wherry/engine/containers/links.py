@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from wherry.engine.containers.container import Container
@@ -14,12 +14,16 @@ Aliases = Mapping[str, Sequence[str]]
 """By id, what others call a container: ``/web/db``."""
 
 
-def aliases(services: Services) -> Aliases:
+Find = Callable[[str], Container]
+"""The container that a reference means; raises NotFound and InvalidParameter."""
+
+
+def aliases(containers: Iterable[Container], find: Find) -> Aliases:
     """What links call containers: one pass over all of them, for as many rows as are shown."""
     found: dict[str, list[str]] = {}
-    for other in services:
+    for other in containers:
         for target, alias in _links(other):
-            container = _found(services, target)
+            container = _found(find, target)
             if container is not None:
                 found.setdefault(container.id, []).append(f"/{other.record.name}/{alias}")
     return found
@@ -35,21 +39,21 @@ def shown(services: Services, container: Container) -> list[str] | None:
     found = [
         f"/{other.record.name}:/{container.record.name}/{alias}"
         for target, alias in _links(container)
-        if (other := _found(services, target)) is not None
+        if (other := _found(services.find, target)) is not None
     ]
     return found or None
 
 
 def targets(services: Services, container: Container) -> list[Container]:
     """The containers that a container knows by its links, as far as they are there."""
-    found = [_found(services, target) for target, _ in _links(container)]
+    found = [_found(services.find, target) for target, _ in _links(container)]
     return [one for one in found if one is not None]
 
 
-def _found(services: Services, target: str) -> Container | None:
+def _found(find: Find, target: str) -> Container | None:
     """The container of that name, or of that id: a name such as ``db`` may begin an id, too."""
     try:
-        return services.find(target)
+        return find(target)
     except WherryError:
         return None
 

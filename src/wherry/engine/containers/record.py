@@ -11,17 +11,16 @@ from wherry.engine.config.container import ContainerConfig
 from wherry.engine.config.host import HostConfig
 from wherry.engine.config.mountpoints import MountPoint
 
-FIRST_ID = 524288
-RANGES = (1879048192 - FIRST_ID) // 65536
-"""How many ranges of 65,536 host ids there are for user namespaces."""
+_FIRST_ID, _RANGE = 524288, 65536
+"""Where ranges of ids began, and how long they were, when records kept their numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """A container. ``created`` is nanoseconds since 1970.
 
-    ``image`` is the image's id ("" for none); ``layers`` are its diff ids, base first. ``range``
-    numbers the range of host ids of its user namespace, None for the host's own.
+    ``image`` is the image's id ("" for none); ``layers`` are its diff ids, base first. ``first_id``
+    is the first host id of its user namespace, None for the host's own.
     """
 
     id: str
@@ -35,12 +34,7 @@ class Record:
     host: HostConfig
     args: tuple[str, ...]
     mounts: tuple[MountPoint, ...] = ()
-    range: int | None = None
-
-    @property
-    def first_id(self) -> int | None:
-        """The first host id of the container's user namespace."""
-        return None if self.range is None else FIRST_ID + 65536 * self.range
+    first_id: int | None = None
 
     @property
     def images(self) -> frozenset[str]:
@@ -62,12 +56,15 @@ class Record:
             "host": encode(self.host),
             "args": list(self.args),
             "mounts": [point.to_json() for point in self.mounts],
-            "range": self.range,
+            "first_id": self.first_id,
         }
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Record:
-        """The inverse of `to_json`."""
+        """The inverse of `to_json`, also for what was kept before ranges had first ids."""
+        values = dict(values)
+        if (number := values.pop("range", None)) is not None:
+            values["first_id"] = _FIRST_ID + _RANGE * number
         return cls(
             **{
                 **values,

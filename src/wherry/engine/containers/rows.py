@@ -9,7 +9,7 @@ from typing import Any
 
 from wherry.engine.containers import furnish, links, views
 from wherry.engine.containers.container import Container
-from wherry.engine.containers.services import Services
+from wherry.engine.containers.services import Services, log
 from wherry.engine.slices import slices
 from wherry.errors import WherryError
 from wherry.images.store import ImageStore
@@ -22,7 +22,7 @@ async def rows(
 
     A container that is removed meanwhile is left out.
     """
-    aliases = links.aliases(services)
+    aliases = links.aliases(services, services.find)
     images = ShownImages(services.images)
     found = []
     async for some in slices(chosen):
@@ -67,7 +67,11 @@ def measure(services: Services, containers: Sequence[Container]) -> Mapping[str,
     found = {}
     for container in containers:
         record = container.record
-        written = furnish.written(services.layers.driver, record.id)
+        try:
+            written = furnish.written(services.layers.driver, record.id)
+        except (WherryError, OSError) as error:  # half removed: it keeps no other from its row
+            log.warning("measure container %s: %s", record.id, error)
+            written = 0
         below = sum(layers.get(layer, 0) for layer in record.layers)
         found[record.id] = {"SizeRw": written, "SizeRootFs": written + below}
     return found

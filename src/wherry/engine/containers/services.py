@@ -14,7 +14,8 @@ from wherry.engine.config.limits import HostFacts
 from wherry.engine.containers.adoption import Adoption
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.healthstate import Health
-from wherry.engine.containers.record import RANGES, Record
+from wherry.engine.containers.idranges import IdRanges
+from wherry.engine.containers.record import Record
 from wherry.engine.containers.state import State
 from wherry.engine.containers.store import ContainerStore
 from wherry.engine.events import EventBus
@@ -74,7 +75,10 @@ class Services:
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
     unsaved: dict[str, Container] = field(default_factory=dict)
     """Containers of which the store does not know the newest state."""
-    _next_range: int = 0
+    id_ranges: IdRanges = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.id_ranges = IdRanges(self.config.data_root)
 
     # Finding
 
@@ -98,6 +102,8 @@ class Services:
         self.containers[container.id] = container
         self.ids.add(container.id)
         self.names[container.record.name] = container.id
+        if container.record.first_id is not None:
+            self.id_ranges.keep(container.record.first_id)
 
     def forget(self, container: Container) -> None:
         """Let a container go."""
@@ -189,15 +195,10 @@ class Services:
         task.add_done_callback(self.tasks.discard)
         return task
 
-    def free_range(self) -> int:
-        """A range of host ids that no container has."""
-        taken = {container.record.range for container in self.containers.values()}
-        for step in range(RANGES):
-            candidate = (self._next_range + step) % RANGES
-            if candidate not in taken:
-                self._next_range = candidate + 1
-                return candidate
-        raise RuntimeError("all ranges of host ids are taken")
+    def free_first_id(self) -> int:
+        """The first id of a range of host ids that no container of this machine has."""
+        firsts = {container.record.first_id for container in self.containers.values()}
+        return self.id_ranges.take({first for first in firsts if first is not None})
 
     # Places
 

@@ -7,7 +7,7 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from wherry import faults
@@ -61,33 +61,25 @@ def without_ours(found: Sequence[Change]) -> list[Change]:
     ]
 
 
-async def export(services: Services, container: Container) -> AsyncIterator[bytes]:
+@contextlib.asynccontextmanager
+async def export(
+    services: Services, container: Container
+) -> AsyncIterator[AsyncGenerator[bytes, None]]:
     """``GET /containers/{id}/export``: the root file system without what is mounted in it.
 
-    Mount points are there: empty, or as the image has them.
+    Mount points are there: empty, or as the image has them. The pieces can be read inside of the
+    context; leaving it ends the work.
     """
 
-    def work(root: int, sock: socket.socket) -> None:
+    def work(held: inside.Inside, sock: socket.socket) -> None:
         inside.send_header(sock, {})
-        for piece in tar_tree(f"/proc/self/fd/{root}", whole_seconds=True):
+        for piece in tar_tree(held.root, whole_seconds=True):
             sock.sendall(piece)
 
-    stack = contextlib.AsyncExitStack()
-    try:
-        sock = await stack.enter_async_context(inside.helper(services, container, work, bare=True))
+    async with inside.helper(services, container, work, bare=True) as sock:
         await inside.receive_header(sock)
-    except BaseException:
-        await stack.aclose()
-        raise
-    services.publish(container, "export")
-
-    async def pieces() -> AsyncIterator[bytes]:
-        loop = asyncio.get_running_loop()
-        async with stack:
-            while data := await loop.sock_recv(sock, _CHUNK):
-                yield data
-
-    return pieces()
+        services.publish(container, "export")
+        yield inside.pieces(sock)
 
 
 async def commit(

@@ -8,11 +8,20 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
-from wherry.engine.config.mountpoints import MountPoint
+from wherry.engine.config.mountpoints import MountPoint, bind_propagation
 from wherry.engine.containers.record import Record
 from wherry.engine.containers.services import Services
 from wherry.errors import InvalidParameter, KernelError
 from wherry.linux.root import OverlayRoot
+
+
+def with_propagation(services: Services, point: MountPoint) -> MountPoint:
+    """A mount point that says how mounts go on between it and the host; raises InvalidParameter."""
+    if point.type != "bind":
+        return point
+    data_root = os.path.realpath(services.config.data_root)
+    source = os.path.realpath(point.source)
+    return replace(point, propagation=bind_propagation(source, point.propagation, data_root))
 
 
 def check_source(services: Services, point: MountPoint) -> None:

@@ -30,7 +30,8 @@ class Actor:
     ``ceiling`` caps every role (a read-only access token has Role.READ); ``scopes`` are the
     actions by repository that a bearer token carries, or None when nothing narrows the actor.
     ``token`` is the id of the access token that the credentials come from, None for a password;
-    ``expires`` is when that one ends (unix seconds).
+    ``expires`` is when that one ends (unix seconds). ``stamp`` is that of the password, if it
+    was one: tokens made with it end when it changes.
     """
 
     user: int | None = None
@@ -40,6 +41,7 @@ class Actor:
     scopes: dict[str, frozenset[str]] | None = field(default=None, hash=False)
     token: int | None = None
     expires: int | None = None
+    stamp: str = ""
 
     def __post_init__(self) -> None:
         # Below Role.ADMIN nobody administers, however the credentials came here.

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from wherry.errors import Forbidden, Unauthorized
 from wherry.hub.accounts import limits
 from wherry.hub.accounts.access import ANONYMOUS, Actor, Role
-from wherry.hub.accounts.passwords import PasswordVerifier
+from wherry.hub.accounts.passwords import PasswordVerifier, stamp
 from wherry.hub.accounts.tokens import TokenIssuer
 from wherry.hub.database import Database
 from wherry.hub.records import users
@@ -34,7 +34,8 @@ def new_secret() -> str:
 
 def hash_secret(secret: str) -> str:
     """How access tokens and session cookies are stored: they are long and random already."""
-    return hashlib.sha256(secret.encode()).hexdigest()
+    # Headers and cookies may hold any bytes; they come as lone surrogates.
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
 
 
 class Identifier:
@@ -53,6 +54,8 @@ class Identifier:
         """
         if not header:
             return ANONYMOUS
+        if not header.isascii():
+            raise Unauthorized("malformed credentials")
         scheme, _, value = header.partition(" ")
         if scheme.lower() == "bearer":
             return await self._bearer(value.strip(), service)
@@ -75,6 +78,8 @@ class Identifier:
         user = await self._db.read(users.by_id, claims.user)
         if user is None or user.disabled:
             raise Unauthorized("the account of this token is gone")
+        if claims.stamp and claims.stamp != stamp(user.password):
+            raise Unauthorized("the password of this token's account was changed")
         return Actor(user.id, user.name, user.admin, Role(claims.role), claims.scopes)
 
     async def login(self, name: str, password: str, address: str) -> Actor:
@@ -95,7 +100,11 @@ class Identifier:
         good = await self._check(name, stored, password, address)
         if user is None or not good or user.disabled:
             raise Unauthorized(_WRONG)
-        return Actor(user.id, user.name, user.admin)
+        return Actor(user.id, user.name, user.admin, stamp=stamp(stored))
+
+    async def hash_password(self, password: str) -> str:
+        """What is stored of a new password."""
+        return await self._passwords.hash(password)
 
     async def _count(self, name: str, address: str) -> float:
         now = time.time()

@@ -32,6 +32,7 @@ LOGINS_FROM_ADDRESS = Limit("login from", 100, 60)
 LOGINS_AS_NAME = Limit("login as", 100, 60)
 SIGN_UPS = Limit("sign up from", 10, 3600)
 COMMENTS = Limit("comment by", 10, 600)
+INVITATIONS = Limit("invitation by", 50, 3600)
 STARS = Limit("star by", 60, 600)
 LONGEST_SECONDS = 3600
 """After this many seconds no limit remembers an event."""

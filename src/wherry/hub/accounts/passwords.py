@@ -40,16 +40,26 @@ def hash_password(password: str) -> str:
     return _hasher.hash(password)
 
 
+def stamp(stored: str) -> str:
+    """What changes with a password, for tokens to carry: nothing can be learnt from it."""
+    return hashlib.sha256(f"stamp {stored}".encode()).hexdigest()[:16]
+
+
 _UNKNOWN_USER = hash_password(os.urandom(16).hex())
 
 
 class PasswordVerifier:
-    """Verifies passwords in two threads, so that a burst of logins cannot eat the memory."""
+    """Hashes and verifies in two threads, so that a burst of logins cannot eat the memory."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(2, "hub-argon2")
         self._key = os.urandom(32)
         self._remembered: OrderedDict[bytes, float] = OrderedDict()
+
+    async def hash(self, password: str) -> str:
+        """``hash_password`` beside the event loop, one of few at a time."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, hash_password, password)
 
     def mark(self, stored: str, password: str) -> bytes:
         """What stands for this password and this hash in memory."""

@@ -29,13 +29,14 @@ _REREAD_SECONDS = 5
 
 @dataclass(frozen=True)
 class Claims:
-    """What a verified token says; ``token`` is the access token that it was made with."""
+    """What a verified token says; ``token`` or ``stamp`` tells what it was made with."""
 
     user: int | None
     name: str
     role: int
     scopes: dict[str, frozenset[str]]
     token: int | None
+    stamp: str
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class TokenIssuer:
             "uid": actor.user,
             "role": int(actor.ceiling),
             "tok": actor.token,
+            "pwd": actor.stamp,
             "access": access,
         }
         token = jwt.encode(claims, key.private, algorithm=_ALGORITHM, headers={"kid": key.id})
@@ -109,7 +111,14 @@ class TokenIssuer:
         }
         if any(entry.get("type") == "registry" and entry["actions"] for entry in claims["access"]):
             scopes[CATALOG] = frozenset("*")
-        return Claims(claims["uid"], claims["sub"], claims["role"], scopes, claims.get("tok"))
+        return Claims(
+            user=claims["uid"],
+            name=claims["sub"],
+            role=claims["role"],
+            scopes=scopes,
+            token=claims.get("tok"),
+            stamp=claims.get("pwd", ""),
+        )
 
     async def _signing_key(self) -> _Key:
         newest = max(self._keys.values(), key=lambda key: key.created, default=None)

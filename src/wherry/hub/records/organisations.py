@@ -111,6 +111,12 @@ def members_of(conn: Connection, owner: int) -> list[tuple[str, bool]]:
     return [(row.name, row.manager) for row in rows]
 
 
+def is_member(conn: Connection, owner: int, user: int) -> bool:
+    """Whether the user belongs to the organisation."""
+    query = select(members.c.user_id).where(members.c.owner_id == owner, members.c.user_id == user)
+    return conn.execute(query).first() is not None
+
+
 def is_manager(conn: Connection, owner: int, user: int) -> bool:
     """Whether the user manages the organisation."""
     query = select(members.c.manager).where(members.c.owner_id == owner, members.c.user_id == user)

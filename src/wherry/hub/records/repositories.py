@@ -212,6 +212,17 @@ def catalog(
     return [row.name for row in rows]
 
 
+def count_public(conn: Connection, owner: str) -> int:
+    """How many of the owner's repositories everybody may see."""
+    query = (
+        select(func.count())
+        .select_from(repositories)
+        .join(owners, owners.c.id == repositories.c.owner_id)
+        .where(owners.c.name == owner, repositories.c.private.is_(False))
+    )
+    return conn.execute(query).scalar_one()
+
+
 def by_owner(conn: Connection, actor: Actor, owner: str) -> list[Repository]:
     """The owner's repositories that ``actor`` may see, last pushed first."""
     rows = conn.execute(

@@ -17,7 +17,8 @@ from wherry.hub.schema import access_tokens, sessions, users
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9]|[._-](?=[a-z0-9])){1,38}")
 _USE_RESOLUTION = 300
 _MOST_LOGINS = 200
-_SHOW_EXPIRED = 30 * 86_400
+SHOW_EXPIRED = 30 * 86_400
+"""Seconds for which a personal token that ran out is still listed."""
 
 
 @dataclass(frozen=True)
@@ -221,7 +222,7 @@ def note_token_use(conn: Connection, token_id: int, now: int) -> None:
 
 def tokens_of(conn: Connection, user: int) -> list[dict[str, Any]]:
     """The user's personal tokens, newest first."""
-    return _tokens(conn, user, "personal", int(time.time()) - _SHOW_EXPIRED)
+    return _tokens(conn, user, "personal", int(time.time()) - SHOW_EXPIRED)
 
 
 def logins_of(conn: Connection, user: int) -> list[dict[str, Any]]:

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from aiohttp import web
 from sqlalchemy import Connection
 
-from wherry.hub.accounts.access import ACTION_ROLES, CATALOG, Actor, Role, may_create, role
+from wherry.hub.accounts.access import (
+    ACTION_ROLES,
+    CATALOG,
+    Actor,
+    Role,
+    Standing,
+    may_create,
+    role,
+)
 from wherry.hub.hub import hub_of
 from wherry.hub.records import repositories
 from wherry.hub.records.repositories import Repository
@@ -29,6 +37,7 @@ class Look:
     repository: Repository | None
     role: Role
     creatable: bool
+    standing: Standing
 
 
 def look(conn: Connection, actor: Actor, name: str, anonymous_pull: bool) -> Look:
@@ -36,8 +45,9 @@ def look(conn: Connection, actor: Actor, name: str, anonymous_pull: bool) -> Loo
     repository = repositories.find(conn, name)
     standing = repositories.standing(conn, actor, name, repository.id if repository else None)
     if repository is None:
-        return Look(None, Role.NONE, may_create(actor, standing))
-    return Look(repository, role(actor, standing, repository.private, anonymous_pull), False)
+        return Look(None, Role.NONE, may_create(actor, standing), standing)
+    mine = role(actor, standing, repository.private, anonymous_pull)
+    return Look(repository, mine, False, standing)
 
 
 def requested_name(request: web.Request) -> str:

@@ -11,7 +11,7 @@ from aiohttp import web
 from wherry.hub.hub import hub_of
 from wherry.hub.records import manifests, repositories
 from wherry.hub.records.manifests import Referrer
-from wherry.hub.registry import names
+from wherry.hub.registry import names, upstream
 from wherry.hub.registry.authorize import (
     CATALOG_PATH,
     authorize,
@@ -45,19 +45,30 @@ def _page(items: list[str], limit: int | None, path: str) -> tuple[list[str], di
     if limit is None or len(items) <= limit or limit == 0:
         return items[:limit] if limit is not None else items, {}
     shown = items[:limit]
-    link = f"{path}?{urlencode({'n': limit, 'last': shown[-1]})}"
-    return shown, {"Link": f'<{link}>; rel="next"'}
+    return shown, _next(path, shown, limit)
+
+
+def _next(path: str, shown: list[str], limit: int | None) -> dict[str, str]:
+    """The Link header to what follows the last item shown."""
+    if not shown:
+        return {}
+    query = urlencode({"n": limit or len(shown), "last": shown[-1]})
+    return {"Link": f'<{path}?{query}>; rel="next"'}
 
 
 async def list_tags(request: web.Request) -> web.Response:
     """Tags in byte order (spec, "Listing Tags")."""
     limit = page_size(request.query.get("n"))
     last = request.query.get("last", "")[:300]
+    name = request.match_info["name"]
+    far = await upstream.list_tags(request, requested_name(request), limit, last)
+    if far is not None:
+        headers = _next(f"/v2/{name}/tags/list", far.tags, limit) if far.more else {}
+        return web.json_response({"name": name, "tags": far.tags}, headers=headers)
     repository = await authorize(request, "pull")
     found = await hub_of(request).db.read(
         manifests.tag_names, repository.id, last, None if limit is None else limit + 1
     )
-    name = request.match_info["name"]
     shown, headers = _page(found, limit, f"/v2/{name}/tags/list")
     return web.json_response({"name": name, "tags": shown}, headers=headers)
 
@@ -88,6 +99,10 @@ async def list_referrers(request: web.Request) -> web.Response:
         raise page_size_invalid(after)
     headers = {"OCI-Filters-Applied": "artifactType"} if wanted else {}
     descriptors: list[dict[str, Any]] = []
+    far = await upstream.list_referrers(request, requested_name(request), subject)
+    if far is not None:
+        descriptors = [each for each in far if not wanted or each.get("artifactType") in wanted]
+        return _index(descriptors, headers)
     try:
         repository = await authorize(request, "pull")
     except RegistryError as error:
@@ -110,6 +125,10 @@ async def list_referrers(request: web.Request) -> web.Response:
             for _, referrer in found
             if not wanted or referrer.artifact_type in wanted
         ]
+    return _index(descriptors, headers)
+
+
+def _index(descriptors: list[dict[str, Any]], headers: dict[str, str]) -> web.Response:
     body = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": descriptors}
     return web.Response(
         body=json.dumps(body).encode(), headers={**headers, "Content-Type": OCI_INDEX}

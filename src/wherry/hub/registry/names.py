@@ -47,6 +47,11 @@ def tag_name(text: str) -> str:
     return text
 
 
+def is_tag(value: object) -> bool:
+    """Whether a value is a text that can name a tag."""
+    return isinstance(value, str) and _TAG.fullmatch(value) is not None
+
+
 def digest(text: str) -> str:
     """``text`` when it is a sha256, sha384 or sha512 digest; raises a DIGEST_INVALID error."""
     try:

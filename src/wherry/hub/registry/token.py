@@ -9,7 +9,6 @@ from typing import Any
 from aiohttp import web
 
 from wherry.errors import Forbidden, Unauthorized
-from wherry.hub import texts
 from wherry.hub.accounts.access import ACTION_ROLES, Actor, Role
 from wherry.hub.hub import Hub, hub_of
 from wherry.hub.registry.authorize import challenge, look
@@ -20,7 +19,8 @@ from wherry.hub.registry.errors import (
     unauthorized,
 )
 from wherry.hub.registry.names import repository_name
-from wherry.hub.requests import SERVICE, actor_of, client_address
+from wherry.hub.registry.upstream import mirrored_role
+from wherry.hub.requests import SERVICE, actor_of, client_address, form_fields
 
 _SCOPE = re.compile(r"(?P<type>[a-z]+)(?:\([a-z0-9]+\))?:(?P<name>.+):(?P<actions>[a-z*,]*)")
 _MAX_SCOPES = 20
@@ -42,8 +42,7 @@ async def get_token(request: web.Request) -> web.Response:
 async def post_token(request: web.Request) -> web.Response:
     """The same by form: grant types ``password`` and ``refresh_token``."""
     hub = hub_of(request)
-    form = await request.post()
-    values = {key: texts.check(str(value)) for key, value in form.items()}
+    values = await form_fields(request)
     kind = values.get("grant_type", "")
     refresh = values.get("refresh_token", "")
     if kind == "password":
@@ -146,7 +145,7 @@ async def grant(hub: Hub, actor: Actor, scopes: list[str]) -> list[dict[str, Any
 
 async def _granted(hub: Hub, actor: Actor, name: str, wanted: list[str]) -> list[str]:
     found = await hub.db.read(look, actor, name, hub.config.anonymous_pull)
-    role = found.role
+    role = mirrored_role(hub, actor, found, name)
     if found.repository is None and found.creatable:
         role = Role.ADMIN
     return [

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import re
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Protocol
-from urllib.parse import urljoin
+from typing import Any, Protocol
+from urllib.parse import urlencode, urljoin
 
 import aiohttp
 import yarl
@@ -22,11 +23,13 @@ from sqlalchemy import Connection, select
 
 from wherry.errors import InvalidParameter
 from wherry.hub import outbound
+from wherry.hub.accounts.access import Actor, Role, role
 from wherry.hub.config import UpstreamConfig
 from wherry.hub.hub import Hub, hub_of
 from wherry.hub.records import blobs, manifests, repositories
 from wherry.hub.records.repositories import Repository
 from wherry.hub.registry import names, uploads
+from wherry.hub.registry.authorize import Look, look
 from wherry.hub.registry.errors import RegistryError
 from wherry.hub.registry.manifest import (
     DOCKER_LIST,
@@ -67,15 +70,39 @@ def upstream_of(hub: Hub, name: str) -> tuple[UpstreamConfig, str] | None:
     return None
 
 
+def mirrored_role(hub: Hub, actor: Actor, found: Look, name: str) -> Role:
+    """The actor's role, on a repository that is not cached yet too: the one that it will be."""
+    mirror = upstream_of(hub, name)
+    if found.repository is not None or mirror is None:
+        return found.role
+    private = hub.config.caches_privately(mirror[0])
+    return role(actor, found.standing, private, hub.config.anonymous_pull)
+
+
+async def _reachable(request: web.Request, name: str) -> tuple[UpstreamConfig, str] | None:
+    """The upstream of a name, when there is one and the actor may pull from it."""
+    hub, actor = hub_of(request), actor_of(request)
+    mirror = upstream_of(hub, name)
+    if mirror is None:
+        return None
+    found = await hub.db.read(look, actor, name, hub.config.anonymous_pull)
+    if found.repository is not None:
+        private = found.repository.private
+    else:
+        private = hub.config.caches_privately(mirror[0])
+    allowed = mirrored_role(hub, actor, found, name) >= Role.READ
+    return mirror if allowed and (not private or actor.in_scope(name, "pull")) else None
+
+
 async def refresh_manifest(request: web.Request, name: str, reference: str) -> None:
     """Fetches a manifest that is not here, or a tag that is no longer fresh.
 
-    Does nothing for repositories without upstream; when the upstream does not answer, what is
-    here stays good.
+    Does nothing for repositories without upstream, and for actors who may not pull; when the
+    upstream does not answer, what is here stays good.
     """
     hub = hub_of(request)
-    found = upstream_of(hub, name)
-    if found is None or (actor_of(request).anonymous and not hub.config.anonymous_pull):
+    found = await _reachable(request, name)
+    if found is None:
         return
     upstream, remote = found
     if await hub.db.read(_is_fresh, name, reference, int(time.time()) - upstream.fresh_seconds):
@@ -110,26 +137,117 @@ async def _fetch_manifest(
         async with answer:
             if answer.status != 200:
                 return
-            content = await answer.content.read(hub.config.max_manifest + 1)
-            while not answer.content.at_eof() and len(content) <= hub.config.max_manifest:
-                content += await answer.content.read(hub.config.max_manifest + 1 - len(content))
+            content = await _read(answer, hub.config.max_manifest)
             media_type = answer.headers.get("Content-Type", "")
     digest = names.digest_of(content, reference if names.is_digest(reference) else "sha256:")
-    if len(content) > hub.config.max_manifest or (
-        names.is_digest(reference) and digest != reference
-    ):
+    if names.is_digest(reference) and digest != reference:
         raise InvalidParameter(f"{upstream.url} sent something else than {reference}")
     try:
         parsed = parse(content, media_type)
     except RegistryError as error:
         raise InvalidParameter(str(error)) from None
-    repository = await hub.db.write(repositories.create, name, private=False)
+    private = hub.config.caches_privately(upstream)
+    repository = await hub.db.write(repositories.create, name, private=private)
     image = None
     if parsed.kind == "image" and parsed.config is not None:
         await fetch_blob(hub, repository, parsed.config.digest)
         image = await _facts(hub, repository, parsed.config.digest)
     tag = "" if names.is_digest(reference) else reference
     await hub.db.write(_store, repository.id, _Fetched(digest, content, parsed, image, tag))
+
+
+async def _read(answer: aiohttp.ClientResponse, limit: int) -> bytes:
+    """The body; InvalidParameter when it is larger than ``limit``."""
+    content = b""
+    while not answer.content.at_eof() and len(content) <= limit:
+        content += await answer.content.read(limit + 1 - len(content))
+    if len(content) > limit:
+        raise InvalidParameter(f"{answer.url} sent more than {limit} bytes")
+    return content
+
+
+@dataclass(frozen=True)
+class TagPage:
+    """Some tags of an upstream's repository, and whether more follow."""
+
+    tags: list[str]
+    more: bool
+
+
+async def list_tags(
+    request: web.Request, name: str, limit: int | None, after: str
+) -> TagPage | None:
+    """A page of the upstream's own tags; None when it does not answer, or may not be asked."""
+    wanted = {"n": limit, "last": after}
+    query = urlencode({key: value for key, value in wanted.items() if value not in (None, "")})
+    answer = await _ask(request, name, f"tags/list?{query}")
+    if answer is None:
+        return None
+    tags = answer.body.get("tags") or []
+    return TagPage([tag for tag in tags if names.is_tag(tag)], answer.more)
+
+
+async def list_referrers(
+    request: web.Request, name: str, subject: str
+) -> list[dict[str, Any]] | None:
+    """The upstream's descriptors of what refers to ``subject``, as ``list_tags``.
+
+    Where it has no referrers API they are looked for under the tag that clients then use
+    (distribution spec, "Referrers Tag Schema").
+    """
+    for path in (f"referrers/{subject}", f"manifests/{subject.replace(':', '-')}"):
+        answer = await _ask(request, name, path)
+        if answer is not None:
+            found = answer.body.get("manifests")
+            listed = found if isinstance(found, list) else []
+            return [each for each in map(_descriptor, listed) if each is not None]
+    return None
+
+
+def _descriptor(value: Any) -> dict[str, Any] | None:
+    """What of a descriptor is passed on; None when it is none."""
+    kinds: dict[str, type] = {
+        "mediaType": str, "digest": str, "size": int, "artifactType": str, "annotations": dict,
+    }  # fmt: skip
+    if not isinstance(value, dict):
+        return None
+    kept = {key: value[key] for key, kind in kinds.items() if isinstance(value.get(key), kind)}
+    if not {"mediaType", "digest", "size"} <= kept.keys():
+        return None
+    try:
+        names.digest(kept["digest"])
+    except RegistryError:
+        return None
+    return kept
+
+
+@dataclass(frozen=True)
+class _Answer:
+    body: dict[str, Any]
+    more: bool
+
+
+async def _ask(request: web.Request, name: str, path: str) -> _Answer | None:
+    """A JSON object of the upstream; None when there is none, or the actor may not ask."""
+    hub = hub_of(request)
+    found = await _reachable(request, name)
+    if found is None:
+        return None
+    upstream, remote = found
+    try:
+        async with _Client(upstream, remote) as client:
+            answer = await client.get(path, {"Accept": f"application/json, {OCI_INDEX}"})
+            async with answer:
+                if answer.status != 200:
+                    return None
+                body = json.loads(await _read(answer, hub.config.max_manifest))
+                more = 'rel="next"' in answer.headers.get("Link", "")
+    except (aiohttp.ClientError, OSError, TimeoutError, InvalidParameter, ValueError):
+        hub.metrics.event("upstream_failures")
+        return None
+    except RecursionError:
+        return None
+    return _Answer(body, more) if isinstance(body, dict) else None
 
 
 @dataclass(frozen=True)

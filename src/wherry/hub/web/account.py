@@ -13,9 +13,9 @@ from wherry.hub import events, texts
 from wherry.hub.accounts import limits
 from wherry.hub.accounts.access import Role
 from wherry.hub.accounts.identify import hash_secret, new_secret
-from wherry.hub.accounts.passwords import check_strength, hash_password
+from wherry.hub.accounts.passwords import check_strength
 from wherry.hub.hub import hub_of
-from wherry.hub.records import organisations, users
+from wherry.hub.records import invitations, organisations, users
 from wherry.hub.records.users import User
 from wherry.hub.requests import client_address, scheme
 from wherry.hub.web.page import (
@@ -118,7 +118,8 @@ async def sign_up(request: web.Request) -> web.StreamResponse:
         check_strength(form.get("password", ""))
         if not await hub.db.write(limits.count, [(limits.SIGN_UPS, source)]):
             raise Forbidden("too many new accounts from your address; come back in an hour")
-        user = await hub.db.write(_create, name, hash_password(form["password"]), email)
+        hashed = await hub.identifier.hash_password(form["password"])
+        user = await hub.db.write(_create, name, hashed, email)
     except WherryError as error:
         return show(request, "sign_up.html", status=400, error=str(error), name=name, email=email)
     await _note(request, user.name, "sign up")
@@ -141,6 +142,7 @@ async def _settings(
     tokens = await hub.db.read(users.tokens_of, user.id)
     logins = await hub.db.read(users.logins_of, user.id)
     mine = await hub.db.read(organisations.of_user, user.id)
+    invited = await hub.db.read(invitations.of_user, user.id)
     return show(
         request,
         "settings.html",
@@ -148,6 +150,7 @@ async def _settings(
         tokens=tokens,
         logins=logins,
         organisations=mine,
+        invited=invited,
         roles=Role,
         **{"error": "", "secret": "", **values},
     )
@@ -174,7 +177,7 @@ async def change_password(request: web.Request) -> web.StreamResponse:
         check_strength(form.get("new", ""))
     except WherryError as error:
         return await _settings(request, user, status=400, error=str(error))
-    password = hash_password(form["new"])
+    password = await hub.identifier.hash_password(form["new"])
 
     def store(conn: Connection) -> None:
         users.change(conn, user.id, password=password)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from aiohttp import web
 from sqlalchemy import Connection
 
-from wherry.errors import Forbidden, NotFound, WherryError
+from wherry.errors import Conflict, Forbidden, NotFound, WherryError
 from wherry.hub import events
+from wherry.hub.accounts import limits
 from wherry.hub.hub import hub_of
-from wherry.hub.records import organisations, repositories
+from wherry.hub.records import invitations, organisations, repositories
 from wherry.hub.records.organisations import Owner
 from wherry.hub.records.users import User
 from wherry.hub.requests import actor_of, client_address
@@ -53,6 +54,7 @@ async def settings(request: web.Request) -> web.StreamResponse:
         "organisation.html",
         owner=owner,
         members=await db.read(organisations.members_of, owner.id),
+        invited=await db.read(invitations.of_owner, owner.id),
         teams=await db.read(organisations.teams_of, owner.id),
         repositories=await db.read(repositories.by_owner, actor_of(request), owner.name),
     )
@@ -88,27 +90,57 @@ async def change(request: web.Request) -> web.StreamResponse:
 
 
 async def set_member(request: web.Request) -> web.StreamResponse:
-    """Adds, promotes, demotes or removes a member."""
+    """Invites a user; promotes, demotes or removes a member; takes an invitation back."""
     user, owner = await _managed(request)
     form, db = form_of(request), hub_of(request).db
     member = await named_user(request)
     role = form.get("role", "")
+    if role not in ("member", "manager", "remove"):
+        raise Forbidden("no such role")
+    action = await db.write(_set_member, owner, member, role, user.name)
+    await _audit(request, user, owner, action, member.name)
+    return _done(owner)
+
+
+def _set_member(conn: Connection, owner: Owner, member: User, role: str, by: str) -> str:
+    """Does it and says what was done."""
+    if role == "remove":
+        if not invitations.withdraw(conn, owner.id, member.id):
+            organisations.remove_member(conn, owner.id, member.id)
+        return "member removed"
+    if not organisations.is_member(conn, owner.id, member.id):
+        if not limits.count(conn, [(limits.INVITATIONS, by)]):
+            raise Forbidden("too many invitations at once; come back in an hour")
+        invitations.invite(conn, owner.id, member.id, manager=role == "manager", by=by)
+        return "member invited"
+    if role == "member" and organisations.is_manager(conn, owner.id, member.id):
+        organisations.remove_member(conn, owner.id, member.id)
+    organisations.set_member(conn, owner.id, member.id, manager=role == "manager")
+    return f"member {role}"
+
+
+async def answer(request: web.Request) -> web.StreamResponse:
+    """Accepts or declines an invitation, or leaves an organisation: for oneself only."""
+    user, form, hub = user_of(request), form_of(request), hub_of(request)
+    action = form.get("action", "")
+    owner = await hub.db.read(organisations.find, form.get("owner", ""))
+    if owner is None:
+        raise NotFound("no such organisation")
+    address = client_address(request)
 
     def store(conn: Connection) -> None:
-        if role == "remove":
-            organisations.remove_member(conn, owner.id, member.id)
-        elif role == "manager":
-            organisations.set_member(conn, owner.id, member.id, manager=True)
-        elif role == "member":
-            if organisations.is_manager(conn, owner.id, member.id):
-                organisations.remove_member(conn, owner.id, member.id)
-            organisations.set_member(conn, owner.id, member.id, manager=False)
+        if action == "accept":
+            invitations.accept(conn, owner.id, user.id)
+        elif action == "decline" and invitations.withdraw(conn, owner.id, user.id):
+            pass
+        elif action == "leave" and organisations.is_member(conn, owner.id, user.id):
+            organisations.remove_member(conn, owner.id, user.id)
         else:
-            raise Forbidden("no such role")
+            raise NotFound("no such invitation or membership")
+        events.record(conn, user.name, address, f"invitation {action}", user.name, owner.name)
 
-    await db.write(store)
-    await _audit(request, user, owner, f"member {role}", member.name)
-    return _done(owner)
+    await hub.db.write(store)
+    return back("/settings", "saved")
 
 
 async def create_team(request: web.Request) -> web.StreamResponse:
@@ -132,9 +164,9 @@ async def change_team(request: web.Request) -> web.StreamResponse:
         await db.write(organisations.remove_team, team)
     elif action in ("add", "remove"):
         member = await named_user(request)
-        inside = [name for name, _ in await db.read(organisations.members_of, owner.id)]
-        if action == "add" and member.name not in inside:
-            await db.write(organisations.set_member, owner.id, member.id, manager=False)
+        inside = await db.read(organisations.is_member, owner.id, member.id)
+        if action == "add" and not inside:
+            raise Conflict(f"{member.name} is no member of {owner.name} yet: invite them first")
         await db.write(organisations.set_team_member, team, member.id, action == "add")
     elif action == "role":
         repository = await db.read(repositories.find, form.get("repository", ""))

@@ -19,14 +19,13 @@ from wherry.errors import (
     Unauthorized,
     WherryError,
 )
-from wherry.hub import texts
 from wherry.hub.accounts.access import ANONYMOUS, Actor
 from wherry.hub.accounts.identify import hash_secret
 from wherry.hub.hub import hub_of
 from wherry.hub.records import users
 from wherry.hub.records.users import User
 from wherry.hub.registry.errors import RegistryError
-from wherry.hub.requests import ACTOR, base_url, scheme
+from wherry.hub.requests import ACTOR, base_url, form_fields, scheme
 from wherry.hub.web.render import render
 
 SESSION_COOKIE = "hub_session"
@@ -115,14 +114,11 @@ async def _read_form(request: web.Request, visit: Visit) -> None:
     """Reads the form and refuses those that another site made the browser send."""
     origin = request.headers.get("Origin")
     if origin is not None and origin != "null":
-        own = urlsplit(base_url(request)).netloc
-        if urlsplit(origin).netloc not in (own, request.host):
+        own = base_url(request).partition("://")[2].partition("/")[0]
+        if origin.partition("://")[2] not in (own, request.host):
             raise Forbidden("the form was sent from another site")
-    posted = await request.post()
-    visit.form = {
-        key: texts.check(value) for key, value in posted.items() if isinstance(value, str)
-    }
-    if not hmac.compare_digest(visit.form.get("csrf", ""), visit.csrf):
+    visit.form = await form_fields(request)
+    if not hmac.compare_digest(visit.form.get("csrf", "").encode(), visit.csrf.encode()):
         raise Forbidden("the form is out of date; go back, reload the page and send it again")
 
 

@@ -48,6 +48,7 @@ POST = {
     "/settings/password": account.change_password,
     "/settings/tokens": account.create_token,
     "/settings/tokens/revoke": account.revoke_token,
+    "/settings/organisations": organisation.answer,
     "/new/repository": repository_settings.create,
     "/new/organisation": organisation.create,
     "/admin/user": administration.change_user,

@@ -44,6 +44,8 @@ def reader(directory: str) -> Reader:
 
 def write(directory: str, name: str, value: str) -> None:
     """Write one control file in one write(2), as cgroupfs demands."""
+    if "/" in name or "\0" in name:
+        raise InvalidParameter(f"cgroup setting {name!r} must be a file name (no slashes)")
     path = f"{directory}/{name}"
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)

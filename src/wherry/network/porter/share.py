@@ -9,6 +9,8 @@ those of other containers.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 from collections.abc import Callable
 
@@ -16,6 +18,7 @@ from wherry.network.porter.loop import Loop
 
 _RESERVE = 4096
 _PIPES = 256
+_PIPE_SIZE = 1 << 18
 
 
 class Share:
@@ -84,6 +87,8 @@ class Pipes:
         except OSError:
             return None
         self._made += 1
+        with contextlib.suppress(OSError):  # beyond the user's share of pipe memory (pipe(7))
+            fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
         if max(pipe) >= self._wall:
             self.discard(pipe)
             return None

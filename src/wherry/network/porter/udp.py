@@ -74,14 +74,21 @@ class UdpRelay:
         self, peer: tuple[str, int], origin: list[tuple[int, int, bytes]]
     ) -> _UdpClient | None:
         """A new client, or None when there are too many."""
-        if len(self._clients) >= _UDP_CLIENTS:
+        own = len(self._clients)
+        if own >= _UDP_CLIENTS or not self._share.allows(own):
             return None
         try:
-            return _UdpClient(
+            client = _UdpClient(
                 self._loop, self._share.wall, self._listener, peer, origin, self.target
             )
         except OSError:
             return None
+        self._share.take()
+        return client
+
+    def _forget(self, client: _UdpClient) -> None:
+        client.close()
+        self._share.give()
 
     def _watch_idle(self, address: tuple[object, ...]) -> None:
         def check() -> None:
@@ -92,7 +99,7 @@ class UdpRelay:
                 client.used = False
                 self._loop.later(_UDP_IDLE, check)
             else:
-                self._clients.pop(address).close()
+                self._forget(self._clients.pop(address))
 
         self._loop.later(_UDP_IDLE, check)
 
@@ -100,7 +107,7 @@ class UdpRelay:
         self._loop.forget(self._listener.fileno())
         self._listener.close()
         for client in self._clients.values():
-            client.close()
+            self._forget(client)
         self._clients = {}
 
 

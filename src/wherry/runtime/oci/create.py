@@ -89,6 +89,7 @@ def create(root: str, container: str, options: CreateOptions) -> tuple[Container
     """Make a container; the result is its record and, with a terminal nobody took, the master."""
     bundle_path = os.path.abspath(options.bundle)
     spec = read_spec(bundle_path)
+    spawn.parse_namespaces(spec)
     terminal = bool(spec["process"].get("terminal"))
     if terminal != bool(options.console_socket) and options.console_socket:
         raise InvalidParameter("cannot use console socket if the process has no terminal")

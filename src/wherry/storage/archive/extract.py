@@ -2,7 +2,8 @@
 
 Every parent directory is opened by the kernel with the target as its root (``open_in_root``), and
 every entry is then made by its last name below that descriptor, never following a link there.
-The target must not be writable by anybody else meanwhile.
+What is made is described through its own descriptor. So others may write in the target, too: they
+can spoil what they get, and reach nothing outside of it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from wherry.errors import InvalidParameter, KernelError
-from wherry.fs.opening import open_in_root
+from wherry.fs.descent import descending
+from wherry.fs.making import Metadata, describe, describe_name, make_file
+from wherry.fs.opening import open_directory, open_in_root
+from wherry.fs.removing import remove_tree
 from wherry.storage.archive import header
 from wherry.storage.archive.header import Entry, bad
 from wherry.storage.archive.reader import TarReader
@@ -27,6 +31,9 @@ OPAQUE_XATTR = "user.overlay.opaque"
 _OVERLAY_XATTRS = ("user.overlay.", "trusted.overlay.")
 _IMPLIED_MODE = 0o755
 _OPEN_DIRECTORIES = 64
+_IMPLIED = 1_000_000
+"""Directories that an archive may need without listing them."""
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _HOLE = 1 << 16
 _ZEROS = bytes(1 << 18)
 
@@ -97,6 +104,7 @@ class Extractor:
         self._keep_kind = keep_kind
         self._open: OrderedDict[bytes, int] = OrderedDict()
         self._times: dict[bytes, int] = {}
+        self._implied = 0
 
     def extract(self, reader: TarReader) -> Extracted:
         """Extract all entries of ``reader`` and read it to its end.
@@ -128,6 +136,15 @@ class Extractor:
         while self._open:
             os.close(self._open.popitem()[1])
 
+    def _remember(self, key: bytes, descriptor: int) -> None:
+        """Keep a directory open: what comes next is probably in it."""
+        before = self._open.pop(key, -1)
+        if before >= 0:
+            os.close(before)
+        self._open[key] = descriptor
+        if len(self._open) > _OPEN_DIRECTORIES:
+            os.close(self._open.popitem(last=False)[1])
+
     def _parent(self, parts: list[bytes]) -> int:
         """A descriptor of the directory that holds the entry ``parts``, made when missing."""
         if len(parts) == 1:
@@ -136,33 +153,52 @@ class Extractor:
         descriptor = self._open.get(key)
         if descriptor is not None:
             return descriptor
-        flags = os.O_RDONLY | os.O_DIRECTORY
         try:
-            descriptor = open_in_root(self._root, os.fsdecode(key), flags)
+            descriptor = open_in_root(self._root, os.fsdecode(key), _DIRECTORY)
         except KernelError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):  # the latter: a whiteout
                 raise
-            self._make_parents(parts[:-1])
-            descriptor = open_in_root(self._root, os.fsdecode(key), flags)
-        self._open[key] = descriptor
-        if len(self._open) > _OPEN_DIRECTORIES:
-            os.close(self._open.popitem(last=False)[1])
+            descriptor = self._make_parents(parts[:-1])
+        self._remember(key, descriptor)
         return descriptor
 
-    def _make_parents(self, parts: list[bytes]) -> None:
-        """Make the directories that the archive did not list, root's and readable."""
-        for depth in range(1, len(parts) + 1):
-            directory = self._parent(parts[:depth])
-            name = parts[depth - 1]
-            try:
-                os.mkdir(name, _IMPLIED_MODE, dir_fd=directory)
-            except FileExistsError:
-                if not self._is_whiteout(directory, name):
-                    continue
-                os.unlink(name, dir_fd=directory)
-                os.mkdir(name, _IMPLIED_MODE, dir_fd=directory)
-                _make_opaque(directory, name)
-            os.chmod(name, _IMPLIED_MODE, dir_fd=directory)
+    def _make_parents(self, parts: list[bytes]) -> int:
+        """Make the directories that the archive did not list, root's and readable; the last one."""
+        directory = os.dup(self._root)
+        try:
+            for depth, name in enumerate(parts, 1):
+                inner = self._make_parent(directory, name)
+                if inner < 0:  # a link, which leads somewhere inside the root
+                    path = os.fsdecode(b"/".join(parts[:depth]))
+                    inner = open_in_root(self._root, path, _DIRECTORY)
+                os.close(directory)
+                directory = inner
+        except BaseException:
+            os.close(directory)
+            raise
+        return directory
+
+    def _make_parent(self, directory: int, name: bytes) -> int:
+        """Open one directory on the way, made when missing; -1 when something else is there."""
+        try:
+            os.mkdir(name, _IMPLIED_MODE, dir_fd=directory)
+        except FileExistsError:
+            if not self._is_whiteout(directory, name):
+                try:
+                    return open_directory(name, directory)
+                except NotADirectoryError:
+                    return -1
+            os.unlink(name, dir_fd=directory)
+            os.mkdir(name, _IMPLIED_MODE, dir_fd=directory)
+            _make_opaque(directory, name)
+        self._implied += 1
+        if self._implied > _IMPLIED:
+            raise InvalidParameter(
+                f"archive needs more than {_IMPLIED} directories it does not list"
+            )
+        inner = open_directory(name, directory)
+        os.fchmod(inner, _IMPLIED_MODE)
+        return inner
 
     # Entries -----------------------------------------------------------------------------
 
@@ -191,18 +227,16 @@ class Extractor:
         except FileExistsError:
             directory = self._replace(directory, name, parts, entry)
             make(directory, name)
-        self._metadata_of_name(directory, name, entry)
+        self._describe_name(directory, name, entry)
         return len(entry.link)
 
     def _regular(
         self, directory: int, name: bytes, parts: list[bytes], entry: Entry, reader: TarReader
     ) -> int:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            file = os.open(name, flags, 0o600, dir_fd=directory)
+            file = make_file(directory, name)
         except FileExistsError:
-            directory = self._replace(directory, name, parts, entry)
-            file = os.open(name, flags, 0o600, dir_fd=directory)
+            file = make_file(self._replace(directory, name, parts, entry), name)
         try:
             size = entry.size if entry.sparse is None else entry.real_size
             if entry.size:
@@ -213,14 +247,7 @@ class Extractor:
                 path = b"/".join(parts)
                 for offset, length in entry.sparse or ((0, entry.size),):
                     self._record(path, offset, length)
-            uid, gid = self._owner or (entry.uid, entry.gid)
-            os.fchown(file, uid, gid)
-            os.fchmod(file, entry.mode & 0o7777)
-            for key, value in entry.xattrs:
-                _set_xattr(file, key, value)
-            os.utime(file, ns=(entry.mtime, entry.mtime))
-        except OverflowError as error:
-            raise bad(entry.name, f"owner or time is out of range: {error}") from error
+            self._describe(file, entry, entry.mtime)
         finally:
             os.close(file)
         return size
@@ -236,8 +263,15 @@ class Extractor:
                 os.mkdir(name, 0o700, dir_fd=directory)
                 if hides:
                     _make_opaque(directory, name)
-        self._metadata_of_name(directory, name, entry)
-        self._times[b"/".join(parts)] = entry.mtime
+        made = open_directory(name, directory)
+        try:
+            self._describe(made, entry, None)  # its time changes with each file made in it
+        except BaseException:
+            os.close(made)
+            raise
+        path = b"/".join(parts)
+        self._times[path] = entry.mtime
+        self._remember(path, made)
 
     def _hard_link(self, directory: int, name: bytes, parts: list[bytes], entry: Entry) -> None:
         target = clean(entry.link, entry.name)
@@ -249,7 +283,7 @@ class Extractor:
         try:
             # Not through the cache: replacing what is in the way forgets the cached directories.
             above = os.fsdecode(b"/".join(target[:-1])) or "."
-            source = open_in_root(self._root, above, os.O_RDONLY | os.O_DIRECTORY)
+            source = open_in_root(self._root, above, _DIRECTORY)
         except KernelError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):
                 raise
@@ -286,7 +320,7 @@ class Extractor:
             if not (0 <= entry.major < 1 << 12 and 0 <= entry.minor < 1 << 20):
                 raise bad(entry.name, "device number is out of range")
             device = os.makedev(entry.major, entry.minor)
-        return lambda directory, name: os.mknod(name, kind | 0o600, device, dir_fd=directory)
+        return functools.partial(_make_node, entry, kind | entry.mode & 0o777, device)
 
     # What was there before ------------------------------------------------------------------
 
@@ -303,32 +337,41 @@ class Extractor:
         return self._parent(parts)
 
     def _remove(self, directory: int, name: bytes, path: bytes) -> None:
-        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
-        if stat.S_ISDIR(found.st_mode):
-            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
-            try:
-                for child in os.listdir(inner):
-                    child_name = os.fsencode(child)
-                    self._remove(inner, child_name, path + b"/" + child_name)
-            finally:
-                os.close(inner)
-            os.rmdir(name, dir_fd=directory)
-            self._times.pop(path, None)
-            return
-        if self._aside and stat.S_ISREG(found.st_mode) and found.st_size:
-            self._aside(directory, name, path)
-            return
-        os.unlink(name, dir_fd=directory)
+        """Remove what an entry replaces; contents that this archive wrote go aside."""
+        if self._aside or self._times:
+            self._take_leave(directory, name, path)
+        remove_tree(directory, name)
+
+    def _take_leave(self, directory: int, name: bytes, path: bytes) -> None:
+        """Before a removal: put contents aside, forget the times of directories."""
+        pending = [[name]]
+        names = [path.rpartition(b"/")[0]]
+        with descending(directory) as descent:
+            while pending:
+                if not pending[-1]:
+                    pending.pop()
+                    names.pop()
+                    if pending:
+                        descent.leave()
+                    continue
+                one = pending[-1].pop()
+                below = names[-1] + b"/" + one if names[-1] else one
+                found = os.stat(one, dir_fd=descent.directory, follow_symlinks=False)
+                if stat.S_ISDIR(found.st_mode):
+                    self._times.pop(below, None)
+                    descent.enter(one)
+                    pending.append([os.fsencode(inner) for inner in os.listdir(descent.directory)])
+                    names.append(below)
+                elif self._aside and stat.S_ISREG(found.st_mode) and found.st_size:
+                    self._aside(descent.directory, one, below)
 
     # Whiteouts (image-spec, layer.md "Whiteouts") ---------------------------------------------
 
     def _whiteout(self, parts: list[bytes], entry: Entry) -> None:
         name = parts[-1]
         if name == OPAQUE:
-            if len(parts) == 1:
-                os.setxattr(self._root, OPAQUE_XATTR, b"y")
-            else:
-                _set_xattr(self._parent(parts), OPAQUE_XATTR, b"y", own=True)
+            directory = self._parent(parts)
+            os.setxattr(directory, OPAQUE_XATTR, b"y")
             return
         hidden = name[len(WHITEOUT) :]
         if hidden.startswith(WHITEOUT):
@@ -350,29 +393,28 @@ class Extractor:
 
     # Metadata --------------------------------------------------------------------------------
 
-    def _metadata_of_name(self, directory: int, name: bytes, entry: Entry) -> None:
+    def _describe(self, descriptor: int, entry: Entry, mtime: int | None) -> None:
+        """Give an open file or directory what the entry says about it."""
+        uid, gid = self._owner or (entry.uid, entry.gid)
+        xattrs = _kept(entry.xattrs) if entry.xattrs else ()
         try:
-            uid, gid = self._owner or (entry.uid, entry.gid)
-            os.chown(name, uid, gid, dir_fd=directory, follow_symlinks=False)
-            if entry.kind != header.SYMLINK:
-                os.chmod(name, entry.mode & 0o7777, dir_fd=directory)
-            for key, value in entry.xattrs:
-                _set_xattr(_by_descriptor(directory, name), key, value)
-            if entry.kind != header.DIRECTORY:
-                times = (entry.mtime, entry.mtime)
-                os.utime(name, ns=times, dir_fd=directory, follow_symlinks=False)
+            describe(descriptor, Metadata(entry.mode & 0o7777, uid, gid, mtime, xattrs))
+        except OverflowError as error:
+            raise bad(entry.name, f"owner or time is out of range: {error}") from error
+        except ValueError as error:
+            raise bad(entry.name, f"extended attributes: {error}") from error
+
+    def _describe_name(self, directory: int, name: bytes, entry: Entry) -> None:
+        """The same for what cannot be opened: links, devices and FIFOs."""
+        uid, gid = self._owner or (entry.uid, entry.gid)
+        mode = None if entry.kind == header.SYMLINK else entry.mode & 0o7777
+        try:
+            describe_name(directory, name, Metadata(mode, uid, gid, entry.mtime))
         except OverflowError as error:
             raise bad(entry.name, f"owner or time is out of range: {error}") from error
 
     def _metadata_of_root(self, entry: Entry) -> None:
-        uid, gid = self._owner or (entry.uid, entry.gid)
-        try:
-            os.fchown(self._root, uid, gid)
-        except OverflowError as error:
-            raise bad(entry.name, f"owner is out of range: {error}") from error
-        os.fchmod(self._root, entry.mode & 0o7777)
-        for key, value in entry.xattrs:
-            _set_xattr(self._root, key, value)
+        self._describe(self._root, entry, None)
         self._times[b""] = entry.mtime
 
     def _finish(self) -> None:
@@ -400,30 +442,24 @@ def _write_content(file: int, size: int, reader: TarReader) -> None:
         os.truncate(file, size)
 
 
-def _make_opaque(directory: int, name: bytes) -> None:
-    _set_xattr(_by_descriptor(directory, name), OPAQUE_XATTR, b"y", own=True)
-
-
-def _by_descriptor(directory: int, name: bytes) -> bytes:
-    """A path of ``name`` below an open directory for calls that take no descriptor."""
-    return b"/proc/self/fd/%d/%s" % (directory, name)
-
-
-def _set_xattr(file: int | bytes, key: str, value: bytes, own: bool = False) -> None:
-    """Set one attribute; what the file system has no room or no kind for is left out.
-
-    The overlay's own attributes are never taken from an archive: they could redirect a
-    directory to another one of the layers below.
-    """
-    if not own and key.startswith(_OVERLAY_XATTRS):
-        return
+def _make_node(entry: Entry, mode: int, device: int, directory: int, name: bytes) -> None:
     try:
-        if isinstance(file, int):
-            os.setxattr(file, key, value)
-        else:
-            os.setxattr(file, key, value, follow_symlinks=False)
-    except ValueError as error:
-        raise InvalidParameter(f"extended attribute {key!r}: {error}") from error
-    except OSError as error:
-        if error.errno not in (errno.ENOTSUP, errno.EPERM) or own:
-            raise
+        os.mknod(name, mode, device, dir_fd=directory)
+    except PermissionError as error:
+        raise bad(entry.name, "devices cannot be made here") from error
+
+
+def _make_opaque(directory: int, name: bytes) -> None:
+    inner = open_directory(name, directory)
+    try:
+        os.setxattr(inner, OPAQUE_XATTR, b"y")
+    finally:
+        os.close(inner)
+
+
+def _kept(xattrs: tuple[tuple[str, bytes], ...]) -> tuple[tuple[str, bytes], ...]:
+    """The attributes that are taken from an archive.
+
+    The overlay's own are not: they could redirect a directory to another one of the layers below.
+    """
+    return tuple(pair for pair in xattrs if not pair[0].startswith(_OVERLAY_XATTRS))

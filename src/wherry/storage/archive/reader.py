@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from wherry.errors import InvalidParameter
+from wherry.fs.opening import LONGEST_PATH
 from wherry.storage.archive import header
 from wherry.storage.archive.header import BLOCK, ZERO_BLOCK, Entry, bad
 from wherry.storage.archive.stream import ByteStream
@@ -16,13 +17,13 @@ class Limits:
     """What one archive may ask for; beyond it InvalidParameter is raised.
 
     ``size`` counts the files' sizes with their holes, ``extension`` the bytes of one pax or GNU
-    extension, ``path`` the bytes of a name (PATH_MAX).
+    extension, ``path`` the bytes of a name: a tree may be deeper than PATH_MAX.
     """
 
     entries: int = 5_000_000
     size: int = 256 << 30
     extension: int = 1 << 20
-    path: int = 4096
+    path: int = LONGEST_PATH
 
 
 DEFAULT_LIMITS = Limits()

@@ -6,13 +6,13 @@ import contextlib
 import hashlib
 import os
 import re
-import shutil
 import socket
 import threading
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from wherry.errors import InvalidParameter, KernelError
+from wherry.fs.removing import remove_path
 from wherry.linux import mountinfo, mounts, quota
 from wherry.storage.sizes import parse_size
 from wherry.volumes import mountoptions
@@ -99,7 +99,8 @@ class LocalDriver:
         project = 0
         with contextlib.suppress(OSError):
             project = quota.project_of(os.path.join(folder, _DATA))
-        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(KernelError):  # the next start tries again
+            remove_path(folder)
         if project >= _FIRST_PROJECT:
             with contextlib.suppress(KernelError):
                 quota.limit(self._root, project, 0)
