@@ -57,7 +57,10 @@ def failures(daemon: Daemon) -> list[str]:
                 assert status >= 500, answer
                 found.append(answer.decode())
                 break
-        daemon.request("DELETE", "/containers/wanted?force=1")
+        status, answer = daemon.request("DELETE", "/containers/wanted?force=1")
+        if status >= 500:  # it stays as it is, and can be removed later
+            found.append(answer.decode())
+            break
     return found
 
 

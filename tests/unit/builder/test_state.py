@@ -178,7 +178,8 @@ def test_differences(changes: dict[str, Any], reasons: list[str]) -> None:
 
 def test_cache_remembers_and_explains(tmp_path: Any) -> None:
     path = str(tmp_path / "state.db")
-    cache = StepCache(StateDB(path))
+    db = StateDB(path)
+    cache = StepCache(db)
     key = step_key(FACTS)
     assert cache.explain("here", FACTS) == ["never built before"]
     cache.store(
@@ -192,6 +193,7 @@ def test_cache_remembers_and_explains(tmp_path: Any) -> None:
         seconds=0.5,
         description="d",
     )
+    db.close()
     reopened = StepCache(StateDB(path))
     found = reopened.find(key, lambda layer: layer == "sha256:x")
     assert found is not None
