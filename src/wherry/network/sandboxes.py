@@ -326,8 +326,8 @@ class Sandboxes:
         networks = [self._blueprint.network(endpoint) for endpoint in endpoints]
         self._close_listeners(container)
         namespace = self._namespaces.pop(container, None)
-        if namespace is not None:
-            left = list(zip(networks, endpoints, strict=True))
+        left = [pair for pair in zip(networks, endpoints, strict=True) if pair[1].mac]
+        if namespace is not None and left:
             await self._departures.take_off(left, namespace)
         # The ports close before others may get them.
         if self._guard.opens(container):
