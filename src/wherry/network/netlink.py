@@ -10,6 +10,7 @@ and raises KernelError for the first one that the kernel refused.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -62,6 +63,7 @@ _IFLA_BRPORT_MODE, _IFLA_BRPORT_ISOLATED = 4, 33
 _IFLA_MACVLAN_MODE, _IFLA_IPVLAN_MODE, _IFLA_IPVLAN_FLAGS, _IFLA_VLAN_ID = 1, 1, 2, 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST, _IFA_FLAGS, _IFA_F_NODAD = 1, 2, 4, 8, 0x02
 _IFF_UP = 1
+_SO_RCVBUFFORCE, _WATCH_BUFFER = 33, 1 << 23
 
 MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
 IPVLAN_MODES = {"l2": 0, "l3": 1, "l3s": 2}
@@ -468,6 +470,9 @@ class LinkWatch:
             socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK,
             socket.NETLINK_ROUTE,
         )
+        # A start or an end tells half a dozen times; who is not heard is repaired for nothing.
+        with contextlib.suppress(PermissionError):  # only the host's root may
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _WATCH_BUFFER)
         self._socket.bind((0, _RTMGRP_LINK))
 
     def fileno(self) -> int:

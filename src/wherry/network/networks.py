@@ -116,7 +116,7 @@ class Networks:
     async def _restore(self) -> None:
         try:
             await self.repair()
-            await self.sandboxes.adopt(dict(self.sandboxes.live))
+            await self.sandboxes.repair()
             _log.warning("an interface of a network was deleted by others: made again")
         except WherryError as error:
             _log.error("an interface of a network was deleted by others: %s", error)

@@ -552,15 +552,29 @@ class Sandboxes:
     async def adopt(self, live: Mapping[str, int]) -> None:
         """Take up running containers again and repair their networks."""
         for container, pid in live.items():
-            config = self._records.sandbox(container)
-            if config is None or config.mode != "private":
-                continue
-            try:
-                await self._repair(config, pid)
-            except WherryError as error:
-                _log.error("repair the network of container %s: %s", container[:12], error)
+            await self._mend(container, pid)
         services = self._blueprint.all_services(live)
         await self._worker.run(lambda: self._porter.adopt(services))
+
+    async def repair(self) -> None:
+        """Make again what others have deleted of the networks of containers that run.
+
+        Others start and end meanwhile: the porter has what they need and is left alone.
+        """
+        for container, pid in list(self._live.items()):
+            if self._live.get(container) == pid:
+                await self._mend(container, pid)
+
+    async def _mend(self, container: str, pid: int) -> None:
+        config = self._records.sandbox(container)
+        if config is None or config.mode != "private":
+            return
+        try:
+            await self._repair(config, pid)
+        except NamespaceGone:
+            _log.debug("container %s has ended before its network was repaired", container[:12])
+        except WherryError as error:
+            _log.error("repair the network of container %s: %s", container[:12], error)
 
     async def _repair(self, config: SandboxConfig, pid: int) -> None:
         """Make again what is missing in or for a running container."""
