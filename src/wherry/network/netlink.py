@@ -461,6 +461,15 @@ class RouteSocket:
         return found
 
 
+def hear_bursts(listener: socket.socket) -> None:
+    """Let a netlink socket keep what many starts and ends at once have to tell.
+
+    What is lost counts as changed by others, and all is repaired for nothing.
+    """
+    with contextlib.suppress(PermissionError):  # only the host's root may
+        listener.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _WATCH_BUFFER)
+
+
 class LinkWatch:
     """Hears of interfaces that are deleted, by whomever; ``fileno()`` becomes readable."""
 
@@ -470,9 +479,7 @@ class LinkWatch:
             socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK,
             socket.NETLINK_ROUTE,
         )
-        # A start or an end tells half a dozen times; who is not heard is repaired for nothing.
-        with contextlib.suppress(PermissionError):  # only the host's root may
-            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _WATCH_BUFFER)
+        hear_bursts(self._socket)
         self._socket.bind((0, _RTMGRP_LINK))
 
     def fileno(self) -> int:
