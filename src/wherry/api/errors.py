@@ -51,10 +51,14 @@ _SCARCE_IN_STORE = {
 
 
 def shortage(error: BaseException) -> WherryError | None:
-    """What the engine has run out of, when that is why something failed that nobody foresaw."""
+    """What the engine has run out of, or lacks on a disk that has turned read-only, when that is
+    why something failed that nobody foresaw.
+    """
     number: int | None = None
     if isinstance(error, OSError):
         number = error.errno
+        if number == errno.EROFS:
+            return WherryError(f"write {error.filename or 'a file'}: {os.strerror(number)}")
     elif isinstance(error, MemoryError):
         number = errno.ENOMEM
     elif isinstance(error, sqlite3.OperationalError):

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from wherry.engine.builds import Builds
-from wherry.engine.containers.services import Services
+from wherry.engine.containers.services import Services, log
 from wherry.engine.containers.views import DRIVER_NAMES
 from wherry.engine.info import EngineFacts, info_view, version_view
 from wherry.engine.registries import Registries
@@ -112,14 +112,25 @@ class System:
 
 
 def engine_id(data_root: str) -> str:
-    """The engine's own id, made once and kept in the data root."""
+    """The engine's own id, made once and kept in the data root.
+
+    A disk that takes nothing leaves it without: then it is "".
+    """
     path = os.path.join(data_root, "engine-id")
     if not os.path.exists(path):
-        text = secrets.token_hex(16)
-        with tempfile.NamedTemporaryFile("w", encoding="ascii", dir=data_root) as file:
-            file.write("-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:])))
-            file.flush()
-            with contextlib.suppress(FileExistsError):  # another request was first
-                os.link(file.name, path)
+        try:
+            _make_engine_id(data_root, path)
+        except OSError as error:
+            log.warning("make the engine's id %s: %s", path, error.strerror)
+            return ""
     with open(path, encoding="ascii") as made:
         return made.read().strip()
+
+
+def _make_engine_id(data_root: str, path: str) -> None:
+    text = secrets.token_hex(16)
+    with tempfile.NamedTemporaryFile("w", encoding="ascii", dir=data_root) as file:
+        file.write("-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:])))
+        file.flush()
+        with contextlib.suppress(FileExistsError):  # another request was first
+            os.link(file.name, path)

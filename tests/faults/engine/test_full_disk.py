@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -236,6 +237,74 @@ def _restarted(daemon: Daemon, times: int) -> bool:
     """Whether the container has been restarted so often, in vain or not."""
     view = daemon.json("GET", "/containers/always/json")
     return view["RestartCount"] >= times or view["State"]["Running"]
+
+
+def test_no_inodes_left(engine: Daemon) -> None:
+    run(engine, "keeper", "sleep", "1000")
+    run(engine, "forced", "sleep", "1000")
+    folder = engine.data_root.parent / "many"
+    folder.mkdir()
+    with contextlib.suppress(OSError):
+        for number in range(1 << 20):
+            (folder / str(number)).touch()
+    assert os.statvfs(folder).f_ffree == 0
+    try:
+        failed = engine.docker("run", "--rm", "busybox", "true", check=False)
+        assert FULL in failed.stderr
+        engine.docker("stop", "-t", "0", "keeper")
+        engine.docker("rm", "-f", "forced")
+        engine.kill()
+        engine.start()
+        engine.docker("rm", "keeper")
+    finally:
+        shutil.rmtree(folder)
+    engine.docker("run", "--rm", "busybox", "true")
+
+
+def test_a_disk_that_turns_read_only(tmp_path: Path) -> None:
+    """What ends, ends; what cannot be written says so; the engine lives, and opens no more."""
+    none = {"NetworkMode": "none"}
+    with disk(tmp_path, 48) as point:
+        engine = Daemon()
+        engine.data_root = point / "data"
+        with engine:
+            engine.docker("load", "-i", str(busybox_archive()))
+            for name in ("stopped", "killed", "self"):
+                run(engine, name, "sleep", "1000", **none)
+            run(engine, "always", "sleep", "1000", RestartPolicy={"Name": "always"}, **none)
+            subprocess.run(["mount", "-o", "remount,abort", str(point)], check=True)
+            for name in ("stopped", "self", "killed"):
+                assert engine.docker("exec", name, "echo", "alive").stdout == "alive\n"
+            engine.docker("info")
+            engine.docker("stop", "-t", "0", "stopped")
+            engine.docker("kill", "killed")
+            os.kill(state(engine, "self")["Pid"], signal.SIGKILL)
+            assert engine.docker("wait", "self").stdout == "137\n"
+            for words in (
+                ("rm", "stopped"),
+                ("create", "busybox"),
+                ("rmi", "-f", "busybox"),
+                ("volume", "create"),
+                ("network", "create", "net"),
+                ("commit", "killed"),
+            ):
+                failed = engine.docker(*words, check=False)
+                assert failed.returncode == 1, words
+                assert "Read-only file system" in failed.stderr or "EIO" in failed.stderr, words
+            engine.docker("stop", "-t", "0", "always")
+            assert not engine.json("GET", "/containers/json")
+            assert engine.stop() == 0
+            assert "Traceback" not in engine.log_text()
+            done = subprocess.run(engine.command, capture_output=True, timeout=60)
+            assert done.returncode == 1
+            said = done.stderr.decode()
+            assert "Read-only file system" in said
+            assert "Traceback" not in said
+            subprocess.run(["umount", str(point)], check=True)
+            subprocess.run(["e2fsck", "-fy", str(tmp_path / "disk")], stdout=subprocess.DEVNULL)
+            subprocess.run(["mount", "-o", "loop", str(tmp_path / "disk"), str(point)], check=True)
+            engine.start()
+            engine.docker("run", "--rm", "busybox", "true")
 
 
 def test_a_log_does_not_take_the_last_bytes(engine: Daemon) -> None:

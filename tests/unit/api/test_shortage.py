@@ -24,6 +24,11 @@ def test_a_shortage_is_named(error: Exception, told: str) -> None:
     assert str(found).endswith(told)
 
 
+def test_a_disk_that_has_turned_read_only_is_named() -> None:
+    found = shortage(OSError(errno.EROFS, "", "/data/file"))
+    assert str(found) == "write /data/file: Read-only file system"
+
+
 @pytest.mark.parametrize(
     "error", [OSError(errno.ENOENT, ""), RuntimeError("other"), ValueError(), KeyError("x")]
 )
