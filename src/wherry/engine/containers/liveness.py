@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from wherry.engine.containers.container import Container
 from wherry.errors import Conflict, InvalidParameter, WherryError
 
+_FLAGS = 5  # of the fields behind the state
+_PF_EXITING = 0x4  # include/linux/sched.h
+
 
 def has_ended(container: Container) -> bool:
     """Whether its process is gone, be it that the engine has not taken note of the end."""
@@ -16,10 +19,11 @@ def has_ended(container: Container) -> bool:
         return True
     try:
         with open(f"/proc/{container.state.pid}/stat", encoding="ascii", errors="replace") as file:
-            state = file.read().rpartition(")")[2].split()[0]
+            state, *fields = file.read().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return True
-    return state in ("Z", "X")  # proc_pid_stat(5)
+    # proc_pid_stat(5): one that exits has lost its namespaces before it becomes a zombie.
+    return state in ("Z", "X") or bool(int(fields[_FLAGS]) & _PF_EXITING)
 
 
 @contextmanager
