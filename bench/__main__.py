@@ -40,7 +40,9 @@ def table(engines: list[EngineUnderTest], images: Path, wanted: str) -> list[str
 
     def row(name: str, unit: str, figures: list[float]) -> None:
         cells = " | ".join(f"{figure:.3g} {unit}" for figure in figures)
-        last = f" | {figures[1] / figures[0]:.2f}" if len(figures) == 2 else ""
+        last = ""
+        if len(figures) == 2:  # what the kernel has counted as nothing has no ratio
+            last = f" | {figures[1] / figures[0]:.2f}" if figures[0] else " | "
         lines.append(f"| {name} | {cells}{last} |")
         print(lines[-1], file=sys.stderr, flush=True)
 

@@ -52,12 +52,11 @@ class EngineUnderTest:
                 stderr=log,
             )
 
-    def crash(self) -> None:
-        """End the daemon as a crash would; containers live on."""
+    def stop(self) -> None:
+        """End the daemon; containers live on."""
         assert self.process is not None
-        self.process.kill()
-        self.process.wait()
-        (self.folder / "pid").unlink(missing_ok=True)
+        self.process.terminate()
+        self.process.wait(START_SECONDS)
 
     def cpu(self) -> float:
         """Seconds of processor time that the daemon has taken."""
@@ -152,11 +151,17 @@ def _running(name: str, command: list[str], folder: Path) -> Iterator[EngineUnde
         remaining = engine.docker("ps", "-aq", check=False).stdout.decode().split()
         if remaining:
             engine.docker("rm", "-f", *remaining, check=False)
-        assert engine.process is not None
-        engine.process.terminate()
-        engine.process.wait(30)
-        subprocess.run(["umount", str(space)], check=True)
+        engine.stop()
+        _unmount_below(folder)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unmount_below(folder: Path) -> None:
+    """The network namespace, and what dockerd leaves mounted with --live-restore."""
+    points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    for point in reversed(points):
+        if point.startswith(f"{folder}/"):
+            subprocess.run(["umount", "--lazy", point], check=True)
 
 
 def _version(engine: EngineUnderTest) -> str:
