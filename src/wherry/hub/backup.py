@@ -23,9 +23,9 @@ from sqlalchemy import Connection, Table, func, select, text
 from wherry.errors import Conflict, InvalidParameter, NotFound
 from wherry.hub.hub import Hub
 from wherry.hub.records import search
-from wherry.hub.schema import blobs, metadata, uploads
+from wherry.hub.schema import blobs, jobs, metadata, renderings, uploads
 
-_LEFT_OUT = {uploads.name}
+_LEFT_OUT = {uploads.name, jobs.name, renderings.name}
 _READ = 1024 * 1024
 
 
