@@ -12,6 +12,7 @@ from aiohttp import web
 from wherry.hub import index, jobs, operations, repositories_api
 from wherry.hub.config import HubConfig
 from wherry.hub.hub import HUB, Hub
+from wherry.hub.metrics import Metrics
 from wherry.hub.registry.routes import API_VERSION, registry_app_routes
 from wherry.hub.requests import CONFIG
 from wherry.hub.web.routes import routes as web_routes
@@ -21,15 +22,16 @@ access_log = logging.getLogger("wherry.hub.access")
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def make_app(config: HubConfig) -> web.Application:
+def make_app(config: HubConfig, metrics: Metrics | None = None) -> web.Application:
     """The application of one process; opens the database and migrates it."""
-    hub = Hub(config)
+    hub = Hub(config, metrics)
     app = web.Application(middlewares=[_observe], client_max_size=1024 * 1024)
     app[HUB] = hub
     app[CONFIG] = config
     app.add_routes(repositories_api.routes())
     app.add_routes(registry_app_routes())
     app.add_routes(index.routes())
+    operations.prepare(app)
     app.add_routes(operations.routes())
     app.add_routes(web_routes())
     app.on_response_prepare.append(_common_headers)
