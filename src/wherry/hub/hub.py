@@ -6,9 +6,11 @@ import asyncio
 import logging
 from collections import OrderedDict
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from wherry.errors import Unavailable
@@ -20,6 +22,7 @@ from wherry.hub.metrics import Metrics
 from wherry.hub.migrations.run import migrate
 from wherry.hub.pulls import PullCounter
 from wherry.hub.registry.names import Hasher
+from wherry.hub.space import Reserve, is_full
 from wherry.hub.storage.base import BlobStorage
 from wherry.hub.storage.files import FileStorage
 
@@ -38,25 +41,34 @@ class Progress:
 class Hub:
     """Database, storage, keys and counters of one process."""
 
-    def __init__(self, config: HubConfig) -> None:
+    def __init__(self, config: HubConfig, metrics: Metrics | None = None) -> None:
         self.config = config
+        self.reserve = Reserve(_database_folder(config))
         try:
             config.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self.db = Database(config.database_url)
-            with self.db.exclusive():
-                migrate(self.db)
+            self.db = self._open_database()
         except OSError as error:
             raise Unavailable(f"cannot use the data folder {config.data}: {error}") from error
         except SQLAlchemyError as error:
             reason = str(getattr(error, "orig", None) or error).splitlines()[0]
             raise Unavailable(f"cannot open the database: {reason}") from error
         self.storage = make_storage(config)
+        self.reserve.hold()
         self.issuer = TokenIssuer(self.db, config.key_lifetime, config.token_lifetime)
         self.identifier = Identifier(self.db, self.issuer)
-        self.metrics = Metrics()
+        self.metrics = metrics or Metrics()
         self.pulls = PullCounter(self.db)
         self.progress: OrderedDict[str, Progress] = OrderedDict()
         self._tasks: set[asyncio.Task[Any]] = set()
+
+    def _open_database(self) -> Database:
+        """Opens and migrates the database; on a full disk with what the reserve held."""
+        try:
+            return _migrated(self.config.database_url, self.reserve)
+        except (OSError, SQLAlchemyError) as error:
+            if not is_full(error) or not self.reserve.release():
+                raise
+        return _migrated(self.config.database_url, self.reserve)
 
     def remember(self, upload: str, progress: Progress) -> None:
         """Keeps an upload's hash for the next request that goes on with it."""
@@ -77,6 +89,24 @@ class Hub:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.pulls.flush()
         self.db.close()
+
+
+def _migrated(url: str, reserve: Reserve) -> Database:
+    db = Database(url, reserve)
+    try:
+        with db.exclusive():
+            migrate(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _database_folder(config: HubConfig) -> Path:
+    """Where a full disk hurts: beside the SQLite file, or in the data folder."""
+    url = make_url(config.database_url)
+    local = url.get_backend_name() == "sqlite" and url.database
+    return Path(str(url.database)).parent if local else config.data
 
 
 def make_storage(config: HubConfig) -> BlobStorage:
