@@ -26,6 +26,7 @@ from wherry.hub.records import users
 from wherry.hub.records.users import User
 from wherry.hub.registry.errors import RegistryError
 from wherry.hub.requests import ACTOR, base_url, scheme
+from wherry.hub.space import NoSpace
 from wherry.hub.web.render import render
 
 SESSION_COOKIE = "hub_session"
@@ -51,6 +52,7 @@ _STATUS: tuple[tuple[type[WherryError], int], ...] = (
     (Forbidden, 403),
     (NotFound, 404),
     (Conflict, 409),
+    (NoSpace, 507),
 )
 
 

@@ -51,6 +51,7 @@ POST = {
     "/new/repository": repository_settings.create,
     "/new/organisation": organisation.create,
     "/admin/user": administration.change_user,
+    "/admin/quota": administration.set_quota,
     "/admin/collect": administration.collect,
     "/u/{owner}/-/settings": organisation.change,
     "/u/{owner}/-/member": organisation.set_member,
