@@ -22,6 +22,7 @@ from wherry.hub.metrics import Metrics
 from wherry.hub.migrations.run import migrate
 from wherry.hub.pulls import PullCounter
 from wherry.hub.registry.names import Hasher
+from wherry.hub.rendering import Renderer
 from wherry.hub.space import Reserve, is_full
 from wherry.hub.storage.base import BlobStorage
 from wherry.hub.storage.files import FileStorage
@@ -58,6 +59,7 @@ class Hub:
         self.identifier = Identifier(self.db, self.issuer)
         self.metrics = metrics or Metrics()
         self.pulls = PullCounter(self.db)
+        self.renderer = Renderer(self.db)
         self.progress: OrderedDict[str, Progress] = OrderedDict()
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -87,6 +89,7 @@ class Hub:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.renderer.close()
         await self.pulls.flush()
         self.db.close()
 

@@ -139,7 +139,6 @@ def _supervise(config: HubConfig, listener: socket.socket, context: ssl.SSLConte
             continue
         except ChildProcessError:
             break
-        children.pop(gone, None)
-        if not stopping:
+        if children.pop(gone, None) is not None and not stopping:
             log.error("worker %d ended with status %d; starting another", gone, status)
     return 0

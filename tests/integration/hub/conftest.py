@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from wherry.hub.accounts.passwords import hash_password
@@ -160,6 +161,19 @@ def postgresql() -> Iterator[str]:
     server.send_signal(signal.SIGINT)
     server.wait(20)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of an empty database."""
+    if request.param == "sqlite":
+        (tmp_path / "hub").mkdir()
+        return f"sqlite:///{tmp_path / 'hub' / 'hub.db'}"
+    url: str = request.getfixturevalue("postgresql")
+    name = f"jobs{time.monotonic_ns()}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return f"{url.rsplit('/', 1)[0]}/{name}"
 
 
 @dataclass(frozen=True)

@@ -32,21 +32,6 @@ from .test_backends import push_image
 _CONFIG = "webhooks_to_private_addresses = true\ncollect_interval = 1\n"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """URL of an empty database."""
-    if request.param == "sqlite":
-        (tmp_path / "hub").mkdir()
-        return f"sqlite:///{tmp_path / 'hub' / 'hub.db'}"
-    import psycopg
-
-    url: str = request.getfixturevalue("postgresql")
-    name = f"jobs{time.monotonic_ns()}"
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    return f"{url.rsplit('/', 1)[0]}/{name}"
-
-
 @dataclass
 class Receiver:
     """A listener for webhooks that keeps what it was sent."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aiohttp import web
+from markupsafe import Markup
 from sqlalchemy import Connection
 
 from wherry.errors import NotFound
@@ -24,8 +25,12 @@ async def overview(request: web.Request) -> web.StreamResponse:
     """README, pull command, latest tags, pulls over time, comments."""
     seen = await see(request)
     user = request[VISIT].user
-    values = await hub_of(request).db.read(_overview, seen, user.id if user else None)
-    return show(request, "repository.html", tab="overview", seen=seen, **values)
+    hub = hub_of(request)
+    values = await hub.db.read(_overview, seen, user.id if user else None)
+    texts = [values["readme"], *(comment.body for comment in values["comments"])]
+    readme, *bodies = map(Markup, await hub.renderer.htmls(texts))
+    values["readme"] = readme if values["readme"].strip() else ""
+    return show(request, "repository.html", tab="overview", seen=seen, bodies=bodies, **values)
 
 
 def _overview(conn: Connection, seen: Seen, user: int | None) -> dict[str, Any]:
