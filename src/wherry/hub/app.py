@@ -14,7 +14,7 @@ from wherry.hub.config import HubConfig
 from wherry.hub.hub import HUB, Hub
 from wherry.hub.metrics import Metrics
 from wherry.hub.registry.routes import API_VERSION, registry_app_routes
-from wherry.hub.requests import CONFIG
+from wherry.hub.requests import CONFIG, check_text
 from wherry.hub.web.routes import routes as web_routes
 
 log = logging.getLogger("wherry.hub")
@@ -54,10 +54,11 @@ async def _common_headers(request: web.Request, response: web.StreamResponse) ->
 
 @web.middleware
 async def _observe(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    """Counts and logs each request."""
+    """Counts and logs each request; refuses those that are not made of text."""
     started = time.perf_counter()
     status = 500
     try:
+        check_text(request)
         response = await handler(request)
         status = response.status
         return response

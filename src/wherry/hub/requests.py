@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 
 from aiohttp import web
 
@@ -11,6 +12,8 @@ from wherry.hub.config import HubConfig
 
 SERVICE = "wherry-hub"
 """The name that bearer tokens are made for; keys, not names, tell hubs apart."""
+
+_UNREADABLE = re.compile("[\0\ud800-\udfff]")
 
 ACTOR = web.RequestKey("actor", Actor)
 CONFIG = web.AppKey("config", HubConfig)
@@ -35,6 +38,16 @@ def client_address(request: web.Request) -> str:
             except ValueError:
                 return peer
     return peer
+
+
+def check_text(request: web.Request) -> None:
+    """Refuses a request whose URL or headers hold what no database and no page can hold.
+
+    Bytes that are no UTF-8 arrive as halves of surrogate pairs; PostgreSQL takes no NUL.
+    """
+    values = (request.path, request.query_string, *request.headers.values())
+    if any(_UNREADABLE.search(value) for value in values):
+        raise web.HTTPBadRequest(text="the request is not valid UTF-8 text\n")
 
 
 def base_url(request: web.Request) -> str:
