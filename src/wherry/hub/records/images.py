@@ -60,9 +60,9 @@ class LayerView:
 
 
 def tag_views(
-    conn: Connection, repository: int, after: str = "", limit: int = 100
+    conn: Connection, repository: int, *, limit: int, skip: int = 0, part: str = ""
 ) -> list[TagView]:
-    """Tags, last changed first (``after`` pages by name when given)."""
+    """Tags whose names hold ``part``, last changed first, without the first ``skip``."""
     rows = conn.execute(
         select(
             tags.c.name,
@@ -77,9 +77,10 @@ def tag_views(
             manifests.c.total_size,
         )
         .join(manifests, manifests.c.id == tags.c.manifest_id)
-        .where(tags.c.repository_id == repository)
+        .where(*_named(repository, part))
         .order_by(tags.c.updated.desc(), tags.c.name.desc())
         .limit(limit)
+        .offset(skip)
     ).all()
     children = _children(conn, repository, [row.id for row in rows if row.kind == "index"])
     views = []
@@ -134,10 +135,18 @@ def _children(
     return found
 
 
-def count_tags(conn: Connection, repository: int) -> int:
-    """How many tags the repository has."""
-    query = select(func.count()).select_from(tags).where(tags.c.repository_id == repository)
+def count_tags(conn: Connection, repository: int, part: str = "") -> int:
+    """How many tags the repository has whose names hold ``part``."""
+    query = select(func.count()).select_from(tags).where(*_named(repository, part))
     return conn.execute(query).scalar_one()
+
+
+def _named(repository: int, part: str) -> list[Any]:
+    """Conditions for tags whose names hold ``part``, whatever the case."""
+    conditions: list[Any] = [tags.c.repository_id == repository]
+    if part:
+        conditions.append(func.lower(tags.c.name).contains(part.lower(), autoescape=True))
+    return conditions
 
 
 def image(conn: Connection, repository: int, digest: str) -> dict[str, Any] | None:

@@ -152,6 +152,12 @@ def form_of(request: web.Request) -> dict[str, str]:
     return request[VISIT].form
 
 
+def page_number(request: web.Request) -> int:
+    """Which page of a list the URL asks for, from 1 on."""
+    text = request.query.get("page", "1")
+    return max(int(text), 1) if text.isdecimal() and len(text) < 6 else 1
+
+
 async def named_user(request: web.Request) -> User:
     """The user whom a form names; InvalidParameter when there is none."""
     name = form_of(request).get("user", "").strip().lower()
