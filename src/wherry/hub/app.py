@@ -11,6 +11,7 @@ from aiohttp import web
 
 from wherry.hub import index, jobs, operations, repositories_api
 from wherry.hub.config import HubConfig
+from wherry.hub.digests import Digests
 from wherry.hub.hub import HUB, Hub
 from wherry.hub.metrics import Metrics
 from wherry.hub.registry.routes import API_VERSION, registry_app_routes
@@ -22,9 +23,11 @@ access_log = logging.getLogger("wherry.hub.access")
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def make_app(config: HubConfig, metrics: Metrics | None = None) -> web.Application:
+def make_app(
+    config: HubConfig, metrics: Metrics | None = None, digests: Digests | None = None
+) -> web.Application:
     """The application of one process; opens the database and migrates it."""
-    hub = Hub(config, metrics)
+    hub = Hub(config, metrics, digests)
     app = web.Application(middlewares=[_observe], client_max_size=1024 * 1024)
     app[HUB] = hub
     app[CONFIG] = config

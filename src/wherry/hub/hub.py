@@ -18,6 +18,7 @@ from wherry.hub.accounts.identify import Identifier
 from wherry.hub.accounts.tokens import TokenIssuer
 from wherry.hub.config import HubConfig
 from wherry.hub.database import Database
+from wherry.hub.digests import Digests
 from wherry.hub.metrics import Metrics
 from wherry.hub.migrations.run import migrate
 from wherry.hub.pulls import PullCounter
@@ -42,7 +43,13 @@ class Progress:
 class Hub:
     """Database, storage, keys and counters of one process."""
 
-    def __init__(self, config: HubConfig, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self,
+        config: HubConfig,
+        metrics: Metrics | None = None,
+        digests: Digests | None = None,
+    ) -> None:
+        """``metrics`` and ``digests`` are shared by the processes of one port."""
         self.config = config
         self.reserve = Reserve(_database_folder(config))
         try:
@@ -58,6 +65,7 @@ class Hub:
         self.issuer = TokenIssuer(self.db, config.key_lifetime, config.token_lifetime)
         self.identifier = Identifier(self.db, self.issuer)
         self.metrics = metrics or Metrics()
+        self.digests = digests or Digests()
         self.pulls = PullCounter(self.db)
         self.renderer = Renderer(self.db)
         self.progress: OrderedDict[str, Progress] = OrderedDict()

@@ -18,6 +18,7 @@ from wherry.errors import InvalidParameter, Unavailable
 from wherry.hub import demo
 from wherry.hub.app import make_app
 from wherry.hub.config import HubConfig
+from wherry.hub.digests import Digests
 from wherry.hub.hub import Hub
 from wherry.hub.metrics import Board, Metrics
 
@@ -39,7 +40,7 @@ def run(config: HubConfig) -> int:
     if config.demo:
         asyncio.run(_seed(config))
     if config.workers <= 1:
-        asyncio.run(_serve(config, listener, context, Metrics()))
+        asyncio.run(_serve(config, listener, context, Metrics(), Digests()))
         return 0
     return _supervise(config, listener, context)
 
@@ -87,9 +88,13 @@ def _tls(config: HubConfig) -> ssl.SSLContext | None:
 
 
 async def _serve(
-    config: HubConfig, listener: socket.socket, context: ssl.SSLContext | None, metrics: Metrics
+    config: HubConfig,
+    listener: socket.socket,
+    context: ssl.SSLContext | None,
+    metrics: Metrics,
+    digests: Digests,
 ) -> None:
-    app = make_app(config, metrics)
+    app = make_app(config, metrics, digests)
     runner = web.AppRunner(
         app, access_log=None, read_bufsize=_READ_BUFFER, shutdown_timeout=10, keepalive_timeout=75
     )
@@ -108,7 +113,7 @@ async def _serve(
 def _supervise(config: HubConfig, listener: socket.socket, context: ssl.SSLContext | None) -> int:
     """Forks the workers, which share the listening socket, and replaces those that die."""
     children: dict[int, int] = {}  # process id: its part of the metrics
-    board = Board(config.workers)
+    board, digests = Board(config.workers), Digests()
     stopping = False
 
     def stop(_signal: int, _frame: object) -> None:
@@ -127,7 +132,8 @@ def _supervise(config: HubConfig, listener: socket.socket, context: ssl.SSLConte
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
                 code = 1
                 try:
-                    asyncio.run(_serve(config, listener, context, Metrics(board, part)))
+                    metrics = Metrics(board, part)
+                    asyncio.run(_serve(config, listener, context, metrics, digests))
                     code = 0
                 finally:
                     sys.stderr.flush()

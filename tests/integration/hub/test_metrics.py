@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 from pathlib import Path
 
 import aiohttp
 
 from .conftest import StartHub
+from .test_backends import digest_of
 
 _HEALTH = re.compile(r'requests_total\{method="GET",area="health",status="200"\} (\d+)')
 
@@ -53,3 +56,29 @@ async def test_metrics_are_for_this_machine_or_for_a_token(
     assert (await metrics(guarded.url, Authorization="Bearer let me se"))[0] == 401
     given = {"Authorization": "Bearer let me see", "Host": "hub.example.com"}
     assert (await metrics(guarded.url, **given))[0] == 200
+
+
+async def test_no_worker_reads_again_what_another_has_hashed(start_hub: StartHub) -> None:
+    hub = start_hub("--open", "--workers", "3")
+    blobs = f"{hub.url}/v2/team/app/blobs/uploads/"
+
+    async def ask(method: str, url: str, content: bytes = b"") -> tuple[int, str]:
+        """One request over a connection of its own: any worker may get it."""
+        async with (
+            aiohttp.ClientSession() as session,
+            session.request(method, url, data=content) as answer,
+        ):
+            return answer.status, f"{hub.url}{answer.headers.get('Location', '')}"
+
+    for number in range(20):
+        content = os.urandom(10_000 + number)
+        _, location = await ask("POST", blobs)
+        assert (await ask("PATCH", location, content))[0] == 202
+        assert (await ask("PUT", f"{location}?digest={digest_of(content)}"))[0] == 201
+    assert "blob_bytes_read_again" not in (await metrics(hub.url))[1]
+    # What no process can know is read.
+    _, location = await ask("POST", blobs)
+    sha512 = f"sha512:{hashlib.sha512(b'x').hexdigest()}"
+    await ask("PATCH", location, b"x")
+    assert (await ask("PUT", f"{location}?digest={sha512}"))[0] == 201
+    assert "wherry_hub_blob_bytes_read_again_total 1\n" in (await metrics(hub.url))[1]

@@ -206,6 +206,7 @@ async def append(hub: Hub, upload: Upload, size: int, chunks: AsyncIterator[byte
     if progress is not None:
         progress.size = size + received
         hub.remember(upload.id, progress)
+        hub.digests.note(upload.id, progress.size, progress.hasher.hexdigest())
     if state != upload.state:
         await hub.db.write(uploads.change, upload.id, state)
         upload.state.clear()
@@ -228,10 +229,15 @@ async def finish(hub: Hub, repository: Repository, upload: Upload, digest: str) 
     except NoSpace:
         await drop(hub, upload)
         raise
-    if progress is not None and progress.size == size and digest.startswith("sha256:"):
-        actual = f"sha256:{progress.hasher.hexdigest()}"
-    else:
+    actual = None
+    if digest.startswith("sha256:"):
+        if progress is not None and progress.size == size:
+            actual = f"sha256:{progress.hasher.hexdigest()}"
+        elif (known := hub.digests.find(upload.id, size)) is not None:
+            actual = f"sha256:{known}"
+    if actual is None:
         actual = await _hash_stored(hub, location, size, digest)
+        hub.metrics.event("blob_bytes_read_again", size)
     if actual != digest:
         await hub.db.write(uploads.remove, upload.id)
         await hub.storage.delete(location)
