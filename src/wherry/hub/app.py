@@ -16,6 +16,7 @@ from wherry.hub.hub import HUB, Hub
 from wherry.hub.metrics import Metrics
 from wherry.hub.registry.routes import API_VERSION, registry_app_routes
 from wherry.hub.requests import CONFIG, check_text
+from wherry.hub.space import NoSpace
 from wherry.hub.web.routes import routes as web_routes
 
 log = logging.getLogger("wherry.hub")
@@ -68,6 +69,10 @@ async def _observe(request: web.Request, handler: _Handler) -> web.StreamRespons
     except web.HTTPException as error:
         status = error.status
         raise
+    except NoSpace as error:
+        # The registry and the pages have forms of their own for this; all others get JSON.
+        status = 507
+        return web.json_response({"detail": str(error), "message": str(error)}, status=status)
     except (ConnectionError, asyncio.CancelledError):
         status = 499
         raise

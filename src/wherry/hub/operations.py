@@ -17,7 +17,7 @@ from wherry.hub.records import jobs as job_records
 from wherry.hub.requests import CONFIG
 from wherry.hub.schema import blobs, jobs, manifests, repositories, uploads, users
 
-_READY_SECONDS = 1.0
+_READY_SECONDS = 0.25
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
 
 

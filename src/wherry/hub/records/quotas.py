@@ -86,10 +86,11 @@ def room(conn: Connection, owner: int, default: int, but: str = "") -> int | Non
 
     In a writing transaction the answer stays true until its end.
     """
-    conn.execute(select(owners.c.id).where(owners.c.id == owner).with_for_update())
-    most = limit(conn, owner, default)
-    if not most:
+    if not limit(conn, owner, default):
         return None
+    locked = select(owners.c.id).where(owners.c.id == owner).with_for_update(key_share=True)
+    conn.execute(locked)
+    most = limit(conn, owner, default)
     return max(most - stored(conn, owner) - arriving(conn, owner, but), 0)
 
 
