@@ -21,6 +21,7 @@ from wherry.hub.database import Database
 from wherry.hub.schema import deliveries, repositories, webhooks
 
 _PAUSES = (10, 60, 300, 1800, 7200)
+_CALL_SECONDS = 10
 _CLAIM_SECONDS = 60
 _BATCH = 20
 _BATCH_OF_OWNER = 4
@@ -102,7 +103,7 @@ async def deliver(db: Database, *, private: bool) -> int:
     if not await db.read(is_due, int(time.time())):
         return 0
     claimed = await db.write(claim, int(time.time()))
-    async with outbound.session(private=private) as session:
+    async with outbound.session(private=private, total=_CALL_SECONDS) as session:
 
         async def attempt(delivery: Delivery) -> None:
             good, outcome = await _call(session, delivery, private)
