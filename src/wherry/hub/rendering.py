@@ -52,11 +52,11 @@ class Renderer:
         self.made = 0
 
     async def html(self, source: str) -> str:
-        """Safe HTML of one Markdown text."""
-        return (await self.htmls([source]))[0]
+        """Safe HTML of one Markdown text, when it is made."""
+        return (await self.htmls([source], None))[0]
 
-    async def htmls(self, sources: list[str]) -> list[str]:
-        """Safe HTML of Markdown texts, in their order."""
+    async def htmls(self, sources: list[str], seconds: float | None = _PAGE_SECONDS) -> list[str]:
+        """Safe HTML of Markdown texts, in their order; plain after ``seconds`` of waiting."""
         keys = [_key(source) for source in sources]
         found = await self._db.read(_find, keys)
         missing = {
@@ -65,7 +65,7 @@ class Renderer:
         tasks = {key: self._task(key, source) for key, source in missing.items()}
         waiting = [task for task in tasks.values() if task is not None]
         if waiting:
-            await asyncio.wait(waiting, timeout=_PAGE_SECONDS)
+            await asyncio.wait(waiting, timeout=seconds)
         for key, source in missing.items():
             task = tasks[key]
             ready = task is not None and task.done() and not task.cancelled()
@@ -129,10 +129,14 @@ class Renderer:
 
     async def _end(self) -> None:
         worker, self._worker = self._worker, None
-        if worker is not None:
-            if worker.returncode is None:
-                worker.kill()
-            await worker.wait()
+        if worker is None:
+            return
+        if worker.returncode is None:
+            worker.kill()
+        assert worker.stdin is not None and worker.stdout is not None
+        worker.stdin.close()
+        await worker.stdout.read()
+        await worker.wait()
 
     async def close(self) -> None:
         """Ends the work and the worker."""
