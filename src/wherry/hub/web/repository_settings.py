@@ -106,9 +106,9 @@ async def change(request: web.Request) -> web.StreamResponse:
         "immutable_tags": " ".join(form.get("immutable_tags", "").split())[:500],
         "retention": _retention(form),
     }
-    await hub_of(request).db.write(
-        _change, seen.repository, values, user.name, client_address(request)
-    )
+    hub = hub_of(request)
+    await hub.db.write(_change, seen.repository, values, user.name, client_address(request))
+    hub.background(hub.renderer.html(values["readme"]))
     return back(url(seen.repository.name, "settings"), "saved")
 
 
