@@ -17,7 +17,7 @@ from sqlalchemy import Connection, and_, exists, select
 from wherry.hub.accounts import limits
 from wherry.hub.hub import Hub
 from wherry.hub.records import expiry, uploads
-from wherry.hub.registry.uploads import IDLE_SECONDS, drop
+from wherry.hub.registry.uploads import IDLE_SECONDS
 from wherry.hub.schema import (
     blobs,
     manifest_blobs,
@@ -93,8 +93,10 @@ async def collect(hub: Hub, *, now: float | None = None, sweep: bool = False) ->
 async def _drop_uploads(hub: Hub, before: int) -> int:
     count = 0
     while expired := await hub.db.read(uploads.expired, before):
+        # All bytes before the first row: on a full disk that makes the room for the rows.
         for upload in expired:
-            await drop(hub, upload)
+            await hub.storage.cancel(upload.id, upload.state)
+        await hub.db.write(uploads.remove_all, [upload.id for upload in expired])
         count += len(expired)
     return count
 

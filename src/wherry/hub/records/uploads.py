@@ -79,6 +79,11 @@ def remove(conn: Connection, upload: str) -> bool:
     return conn.execute(uploads.delete().where(uploads.c.id == upload)).rowcount > 0
 
 
+def remove_all(conn: Connection, ids: list[str]) -> None:
+    """Forgets some uploads."""
+    conn.execute(uploads.delete().where(uploads.c.id.in_(ids)))
+
+
 def expired(conn: Connection, before: int) -> list[Upload]:
     """Some of the uploads that nothing was added to since ``before``."""
     rows = conn.execute(select(*_COLUMNS).where(uploads.c.touched < before).limit(500))
