@@ -12,6 +12,8 @@ import pytest
 from tests.daemon import Daemon
 from tests.images import busybox_archive
 
+from wherry.fs.removing import remove_path
+
 pytestmark = [pytest.mark.root, pytest.mark.timeout(240)]
 
 DEPTH = 2500
@@ -26,18 +28,25 @@ nest /v && nest /.
 @pytest.fixture(scope="module")
 def deep() -> Iterator[tuple[Daemon, str]]:
     """A daemon with an ended container that is 2,500 levels deep, and so is its volume."""
-    with Daemon("-D") as daemon:
+    body = {
+        "Image": "busybox",
+        "Cmd": ["sh", "-c", NEST],
+        "HostConfig": {"Mounts": [{"Type": "volume", "Source": "deepvol", "Target": "/v"}]},
+    }
+    daemon = Daemon("-D")
+    daemon.start()
+    try:
         daemon.json("POST", "/images/load", busybox_archive().read_bytes())
-        body = {
-            "Image": "busybox",
-            "Cmd": ["sh", "-c", NEST],
-            "HostConfig": {"Mounts": [{"Type": "volume", "Source": "deepvol", "Target": "/v"}]},
-        }
         made = daemon.json("POST", "/containers/create", body)["Id"]
         daemon.json("POST", f"/containers/{made}/start")
         assert daemon.json("POST", f"/containers/{made}/wait")["StatusCode"] == 0
         yield daemon, made
         assert "Traceback" not in daemon.log_text()
+    finally:
+        try:
+            daemon.close()
+        finally:
+            remove_path(str(daemon.folder))
 
 
 def depth_of(archive: bytes) -> int:

@@ -135,7 +135,7 @@ class TarReader:
                 records[key] = header.text(data)
         if records:
             entry = _extended(entry, records)
-        # Directories of the time before ustar. The whole name tells, not a header's cut one.
+        # Directories of the time before ustar; the whole name tells, not the part in the header.
         if entry.kind == header.REGULAR and entry.name.endswith(b"/"):
             entry = entry._replace(kind=header.DIRECTORY)
         stored = entry.size
