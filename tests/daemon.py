@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -14,6 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from wherry.errors import KernelError
+from wherry.fs.removing import remove_path
 
 START_SECONDS = 120  # for a machine under load, and one in software emulation
 CLIENT_ENVIRONMENT = {"DOCKER_BUILDKIT": "0", "DOCKER_CLI_HINTS": "false"}
@@ -100,7 +104,8 @@ class Daemon:
         finally:
             if self.process is not None and self.process.poll() is None:
                 self.stop()
-            shutil.rmtree(self.folder, ignore_errors=True)
+            with contextlib.suppress(KernelError):
+                remove_path(str(self.folder))  # containers may have made it deeper than any path
 
     def log_text(self) -> str:
         """What the daemon printed."""

@@ -12,8 +12,6 @@ import pytest
 from tests.daemon import Daemon
 from tests.images import busybox_archive
 
-from wherry.fs.removing import remove_path
-
 pytestmark = [pytest.mark.root, pytest.mark.timeout(240)]
 
 DEPTH = 2500
@@ -33,20 +31,13 @@ def deep() -> Iterator[tuple[Daemon, str]]:
         "Cmd": ["sh", "-c", NEST],
         "HostConfig": {"Mounts": [{"Type": "volume", "Source": "deepvol", "Target": "/v"}]},
     }
-    daemon = Daemon("-D")
-    daemon.start()
-    try:
+    with Daemon("-D") as daemon:
         daemon.json("POST", "/images/load", busybox_archive().read_bytes())
         made = daemon.json("POST", "/containers/create", body)["Id"]
         daemon.json("POST", f"/containers/{made}/start")
         assert daemon.json("POST", f"/containers/{made}/wait")["StatusCode"] == 0
         yield daemon, made
         assert "Traceback" not in daemon.log_text()
-    finally:
-        try:
-            daemon.close()
-        finally:
-            remove_path(str(daemon.folder))
 
 
 def depth_of(archive: bytes) -> int:
