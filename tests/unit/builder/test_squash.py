@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tests.trees import empty_directory
 from tests.unit.fs.test_descent import deepen
 
 from wherry.builder.layertree import LayerTree
 from wherry.builder.squash import _changes
-from wherry.fs.removing import empty_directory
 
 
 def layer(path: Path, files: dict[str, str]) -> str:
