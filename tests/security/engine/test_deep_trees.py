@@ -26,13 +26,13 @@ nest /v && nest /.
 @pytest.fixture(scope="module")
 def deep() -> Iterator[tuple[Daemon, str]]:
     """A daemon with an ended container that is 2,500 levels deep, and so is its volume."""
+    body = {
+        "Image": "busybox",
+        "Cmd": ["sh", "-c", NEST],
+        "HostConfig": {"Mounts": [{"Type": "volume", "Source": "deepvol", "Target": "/v"}]},
+    }
     with Daemon("-D") as daemon:
         daemon.json("POST", "/images/load", busybox_archive().read_bytes())
-        body = {
-            "Image": "busybox",
-            "Cmd": ["sh", "-c", NEST],
-            "HostConfig": {"Mounts": [{"Type": "volume", "Source": "deepvol", "Target": "/v"}]},
-        }
         made = daemon.json("POST", "/containers/create", body)["Id"]
         daemon.json("POST", f"/containers/{made}/start")
         assert daemon.json("POST", f"/containers/{made}/wait")["StatusCode"] == 0

@@ -15,12 +15,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.trees import empty_directory
 
 from wherry.errors import WherryError
 from wherry.fs.copying import copy_tree
 from wherry.fs.making import Metadata, describe_name, make_directories, set_mode
 from wherry.fs.measuring import disk_usage
-from wherry.fs.removing import empty_directory, remove_tree
+from wherry.fs.removing import remove_tree
 from wherry.storage.archive.extract import Extractor
 from wherry.storage.archive.reader import TarReader
 from wherry.storage.archive.stream import ByteStream
