@@ -19,13 +19,13 @@ from wherry.hub.accounts.tokens import TokenIssuer
 from wherry.hub.config import HubConfig
 from wherry.hub.database import Database
 from wherry.hub.digests import Digests
+from wherry.hub.distribution.names import Hasher
 from wherry.hub.metrics import Metrics
 from wherry.hub.migrations.run import migrate
 from wherry.hub.outbound import check_url
 from wherry.hub.pulls import PullCounter
 from wherry.hub.records import organisations, repositories
 from wherry.hub.records.users import check_name
-from wherry.hub.registry.names import Hasher
 from wherry.hub.rendering import Renderer
 from wherry.hub.space import Reserve, is_full
 from wherry.hub.storage.base import BlobStorage

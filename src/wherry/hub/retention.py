@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from wherry.hub import collector, events
+from wherry.hub.distribution.errors import RegistryError
 from wherry.hub.hub import Hub
 from wherry.hub.records import manifests, repositories
-from wherry.hub.registry.errors import RegistryError
 from wherry.hub.registry.immutable import check_mutable
 from wherry.hub.schema import repositories as repository_table
 from wherry.hub.schema import tags

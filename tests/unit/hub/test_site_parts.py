@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wherry.hub.distribution.manifest import MOST_STEPS, read_config
 from wherry.hub.records.images import LayerView, clean_command, layers, notes, settings
-from wherry.hub.registry.manifest import MOST_STEPS, read_config
 from wherry.hub.registry.manifests import creation_time
 from wherry.hub.web import plot
 from wherry.hub.web.compare import compare_images

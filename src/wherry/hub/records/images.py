@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from wherry.hub.registry.manifest import MOST_STEPS, readable, run_settings
+from wherry.hub.distribution.manifest import MOST_STEPS, readable, run_settings
 from wherry.hub.schema import manifest_children, manifests, tags, trashed_tags
 
 _MOST_ANNOTATIONS = 200

@@ -10,27 +10,28 @@ from sqlalchemy import Connection
 
 from wherry.errors import NotFound
 from wherry.hub import events
-from wherry.hub.hub import Hub, hub_of
-from wherry.hub.records import blobs, manifests
-from wherry.hub.records.manifests import Manifest
-from wherry.hub.records.repositories import Repository
-from wherry.hub.registry import names, upstream
-from wherry.hub.registry.authorize import authorize, authorize_new, requested_name
-from wherry.hub.registry.errors import (
+from wherry.hub.distribution import names
+from wherry.hub.distribution.errors import (
     RegistryError,
     digest_invalid,
     manifest_blobs_unknown,
     manifest_unknown,
     tag_invalid,
 )
-from wherry.hub.registry.immutable import check_mutable, check_unneeded
-from wherry.hub.registry.manifest import (
+from wherry.hub.distribution.manifest import (
     MAX_CONFIG,
     ImageFacts,
     ParsedManifest,
     parse,
     read_config,
 )
+from wherry.hub.hub import Hub, hub_of
+from wherry.hub.records import blobs, manifests
+from wherry.hub.records.manifests import Manifest
+from wherry.hub.records.repositories import Repository
+from wherry.hub.registry import upstream
+from wherry.hub.registry.authorize import authorize, authorize_new, requested_name
+from wherry.hub.registry.immutable import check_mutable, check_unneeded
 from wherry.hub.requests import actor_of, client_address
 
 _MAX_TAGS = 50

@@ -9,16 +9,16 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from wherry.errors import Forbidden, InvalidParameter, Unauthorized
-from wherry.hub.accounts.access import Actor
-from wherry.hub.hub import hub_of
-from wherry.hub.registry import blobs, listings, manifests, token, uploads
-from wherry.hub.registry.authorize import CATALOG_PATH, renewal
-from wherry.hub.registry.errors import (
+from wherry.hub.access import Actor
+from wherry.hub.distribution.errors import (
     RegistryError,
     no_space,
     too_many_requests,
     unsupported,
 )
+from wherry.hub.hub import hub_of
+from wherry.hub.registry import blobs, listings, manifests, token, uploads
+from wherry.hub.registry.authorize import CATALOG_PATH, renewal
 from wherry.hub.requests import ACTOR, SERVICE, client_address
 from wherry.hub.space import NoSpace
 

@@ -14,13 +14,8 @@ from sqlalchemy import Connection
 
 from wherry.errors import Conflict, NotFound
 from wherry.hub.config import HubConfig
-from wherry.hub.hub import Hub, Progress, hub_of
-from wherry.hub.records import blobs, quotas, uploads
-from wherry.hub.records.repositories import Repository
-from wherry.hub.records.uploads import Upload
-from wherry.hub.registry import names
-from wherry.hub.registry.authorize import authorize, authorize_new, may_pull
-from wherry.hub.registry.errors import (
+from wherry.hub.distribution import names
+from wherry.hub.distribution.errors import (
     RegistryError,
     digest_invalid,
     size_invalid,
@@ -28,6 +23,11 @@ from wherry.hub.registry.errors import (
     upload_invalid,
     upload_unknown,
 )
+from wherry.hub.hub import Hub, Progress, hub_of
+from wherry.hub.records import blobs, quotas, uploads
+from wherry.hub.records.repositories import Repository
+from wherry.hub.records.uploads import Upload
+from wherry.hub.registry.authorize import authorize, authorize_new, may_pull
 from wherry.hub.requests import actor_of
 from wherry.hub.space import NoSpace
 

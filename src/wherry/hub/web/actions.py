@@ -7,13 +7,13 @@ from sqlalchemy import Connection
 
 from wherry.errors import Forbidden, InvalidParameter, NotFound
 from wherry.hub import events
+from wherry.hub.access import Role
 from wherry.hub.accounts import limits
-from wherry.hub.accounts.access import Role
+from wherry.hub.distribution.names import tag_name
 from wherry.hub.hub import hub_of
 from wherry.hub.records import restore, social
 from wherry.hub.records.social import Comment
 from wherry.hub.registry import manifests
-from wherry.hub.registry.names import tag_name
 from wherry.hub.requests import client_address
 from wherry.hub.web.access import Seen, see, url
 from wherry.hub.web.page import back, form_of, user_of

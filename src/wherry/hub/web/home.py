@@ -8,7 +8,7 @@ from aiohttp import web
 from sqlalchemy import Connection, func, select
 
 from wherry.errors import NotFound
-from wherry.hub.accounts.access import Actor
+from wherry.hub.access import Actor
 from wherry.hub.hub import hub_of
 from wherry.hub.records import organisations, repositories, search
 from wherry.hub.requests import actor_of

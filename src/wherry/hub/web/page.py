@@ -19,12 +19,12 @@ from wherry.errors import (
     Unauthorized,
     WherryError,
 )
-from wherry.hub.accounts.access import ANONYMOUS, Actor
+from wherry.hub.access import ANONYMOUS, Actor
 from wherry.hub.accounts.identify import hash_secret
+from wherry.hub.distribution.errors import RegistryError
 from wherry.hub.hub import hub_of
 from wherry.hub.records import users
 from wherry.hub.records.users import User
-from wherry.hub.registry.errors import RegistryError
 from wherry.hub.requests import ACTOR, base_url, form_fields, scheme
 from wherry.hub.space import NoSpace
 from wherry.hub.web.render import render

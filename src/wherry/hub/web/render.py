@@ -10,7 +10,7 @@ from typing import Any
 
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader, select_autoescape
 
-from wherry.hub.registry.names import display_name
+from wherry.hub.distribution.names import display_name
 
 _LAST_MOMENT = 253_402_300_799  # the end of the year 9999
 _UNITS = ("B", "kB", "MB", "GB", "TB")

@@ -9,10 +9,10 @@ from markupsafe import Markup
 from sqlalchemy import Connection
 
 from wherry.errors import NotFound
-from wherry.hub.accounts.access import Role
+from wherry.hub.access import Role
+from wherry.hub.distribution.names import is_digest
 from wherry.hub.hub import hub_of
 from wherry.hub.records import images, manifests, repositories, social
-from wherry.hub.registry.names import is_digest
 from wherry.hub.web import plot
 from wherry.hub.web.access import Seen, see
 from wherry.hub.web.compare import compare_images

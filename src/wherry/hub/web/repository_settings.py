@@ -11,12 +11,12 @@ from sqlalchemy import Connection, select
 
 from wherry.errors import Conflict, Forbidden, InvalidParameter, WherryError
 from wherry.hub import events
-from wherry.hub.accounts.access import Role
+from wherry.hub.access import Role
+from wherry.hub.distribution.names import repository_name
 from wherry.hub.hub import hub_of
 from wherry.hub.outbound import check_url
 from wherry.hub.records import images, organisations, repositories, social
 from wherry.hub.records.repositories import Repository
-from wherry.hub.registry.names import repository_name
 from wherry.hub.requests import client_address
 from wherry.hub.schema import deliveries, webhooks
 from wherry.hub.web.access import see, url

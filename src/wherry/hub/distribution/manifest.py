@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from wherry.hub.registry.errors import RegistryError, manifest_invalid
-from wherry.hub.registry.names import digest as parse_digest
+from wherry.hub.distribution.errors import RegistryError, manifest_invalid
+from wherry.hub.distribution.names import digest as parse_digest
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
