@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from wherry.api import loopwatch
+from wherry.errors import KernelError
+from wherry.fs.removing import remove_path
 
 LOOP_LIMIT = 100
 """Milliseconds of processor time for which one callback may hold the daemon's event loop: some
@@ -107,7 +110,8 @@ class Daemon:
             if self.process is not None and self.process.poll() is None:
                 self.stop()
             held = [line for line in self.log_text().splitlines() if loopwatch.HELD in line]
-            shutil.rmtree(self.folder, ignore_errors=True)
+            with contextlib.suppress(KernelError):
+                remove_path(str(self.folder))  # containers may have made it deeper than any path
         assert not held, "\n".join(held)
 
     def log_text(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import sys
 import urllib.request
 from collections.abc import Iterator
@@ -85,3 +87,31 @@ def test_the_daemon_opens_all_it_may_and_containers_get_what_it_was_given(
     assert soft == hard
     ran = engine.docker("run", "--rm", "busybox", "sh", "-c", "ulimit -Sn; ulimit -Hn")
     assert ran.stdout.split() == [str(_SOFT), hard]
+
+
+class PoorDaemon(Daemon):
+    """A daemon, and so a porter, that may open few files."""
+
+    @property
+    def command(self) -> list[str]:
+        return ["sh", "-c", 'ulimit -n 512; exec "$@"', "sh", *super().command]
+
+
+def test_a_flooded_port_takes_neither_names_nor_other_ports() -> None:
+    pool = "base=10.234.0.0/16,size=24"
+    flags = ("--bip", "10.233.0.1/24", "--default-address-pool", pool)
+    with PoorDaemon(*flags) as engine, contextlib.ExitStack() as opened:
+        engine.docker("load", "-i", str(busybox_archive()))
+        engine.docker("network", "create", "net")
+        _serve(engine, "flooded", 18183)
+        _serve(engine, "calm", 18184)
+        for _ in range(600):
+            opened.enter_context(socket.create_connection(("127.0.0.1", 18183), 20))
+        for _ in range(20):
+            with urllib.request.urlopen("http://127.0.0.1:18184/", timeout=20) as answer:
+                assert answer.read() == b"calm\n"
+        asked = ("exec", "calm", "wget", "-qO-", "http://calm/")
+        assert engine.docker(*asked).stdout == "calm\n"
+        opened.close()
+        assert get("http://127.0.0.1:18183/") == "flooded\n"
+        assert (engine.exec_root / "porter.log").read_text() == ""

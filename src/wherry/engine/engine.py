@@ -193,6 +193,7 @@ class Engine:
             self._services.closing = True
             self.adopting.cancel()
         await asyncio.gather(self.adopting, return_exceptions=True)
+        self._services.adoption.end()
 
     def reload(self, config: EngineConfig) -> None:
         """Take over the settings that dockerd takes over while it runs, and tell of it."""

@@ -7,10 +7,10 @@ helpers answer True where a filter was not given (moby, ``api/types/filters``).
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from wherry.engine.patterns import compiled
 from wherry.errors import InvalidParameter
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
@@ -112,10 +112,8 @@ def _values(given: object) -> tuple[str, ...]:
 
 
 def _found(expression: str, source: str) -> bool:
-    try:
-        return re.search(expression, source) is not None
-    except re.error:
-        return False
+    pattern = compiled(expression)
+    return pattern is not None and pattern.search(source)
 
 
 def _has_pair(value: str, source: Mapping[str, str]) -> bool:

@@ -55,7 +55,8 @@ class _Part:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self.inode = os.fstat(file.fileno()).st_ino
+        status = os.fstat(file.fileno())
+        self.inode, self.changed = status.st_ino, status.st_mtime_ns
         packed = os.pread(file.fileno(), len(_MAGIC), 0) == _MAGIC
         self._unpacked = gzip.GzipFile(fileobj=file) if packed else None
         self._position = 0
@@ -134,6 +135,7 @@ class LogFiles:
     def __init__(self, path: str, *, follow: bool, since: int | None = None) -> None:
         self._path = path
         self._follow = follow
+        self._oldest = since or 0  # of files, by their last change
         self._since = b"" if since is None else rfc3339(since)[:_SECOND].encode()
         self._older: deque[_Part] = deque()  # oldest first
         self._current: _Part | None = None
@@ -150,8 +152,9 @@ class LogFiles:
         if self._current is not None and not self._follow:
             self._current.end_here()
         for part in _open_rotated(self._path):
-            if self._current is not None and part.inode == self._current.inode:
-                part.close()  # rotated since it was opened
+            rotated_now = self._current is not None and part.inode == self._current.inode
+            if rotated_now or part.changed < self._oldest:
+                part.close()
             else:
                 self._older.append(part)
         if tail is not None:

@@ -47,6 +47,7 @@ _FSCONFIG_SET_STRING = 1
 _FSCONFIG_CMD_CREATE = 6
 
 _PROC_SUPER_MAGIC = 0x9FA0
+_DEVPTS_SUPER_MAGIC = 0x1CD1
 _PROC_ROOT_INODE = 1  # PROC_ROOT_INO: the same since there is a procfs
 
 
@@ -81,14 +82,23 @@ def pivot_root(new: str, old: str) -> None:
 
 def is_procfs(fd: int) -> bool:
     """Whether a descriptor leads into a procfs, statfs(2)."""
-    found = (ctypes.c_long * 32)()  # struct statfs begins with f_type
-    checked("fstatfs", f"/proc/self/fd/{fd}", libc.fstatfs(ctypes.c_int(fd), ctypes.byref(found)))
-    return found[0] == _PROC_SUPER_MAGIC
+    return _magic(fd) == _PROC_SUPER_MAGIC
 
 
 def is_procfs_root(fd: int) -> bool:
     """Whether a descriptor is the root of a procfs: everything that belongs there lies in it."""
     return is_procfs(fd) and os.fstat(fd).st_ino == _PROC_ROOT_INODE
+
+
+def is_devpts(fd: int) -> bool:
+    """Whether a descriptor leads into a devpts, whose ptmx makes true terminals."""
+    return _magic(fd) == _DEVPTS_SUPER_MAGIC
+
+
+def _magic(fd: int) -> int:
+    found = (ctypes.c_long * 32)()  # struct statfs begins with f_type
+    checked("fstatfs", f"/proc/self/fd/{fd}", libc.fstatfs(ctypes.c_int(fd), ctypes.byref(found)))
+    return found[0]
 
 
 def open_tree(path: str, *, recursive: bool, at: int = AT_FDCWD) -> int:

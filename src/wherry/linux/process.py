@@ -145,9 +145,15 @@ def set_no_new_privileges() -> None:
 
 
 def children() -> list[int]:
-    """The children of this process, which has one thread; proc_pid_children(5)."""
-    with open(f"/proc/self/task/{os.getpid()}/children") as file:
-        return [int(pid) for pid in file.read().split()]
+    """The children of this process, which has one thread; proc_pid_children(5).
+
+    None on a kernel without CONFIG_PROC_CHILDREN.
+    """
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children") as file:
+            return [int(pid) for pid in file.read().split()]
+    except FileNotFoundError:
+        return []
 
 
 def set_subreaper() -> None:

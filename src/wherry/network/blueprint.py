@@ -163,14 +163,15 @@ class Blueprint:
     def all_openings(self) -> dict[str, Openings]:
         """What is open for all containers that hold addresses."""
         found = {}
-        for container in self._records.containers_with_endpoints():
-            config = self._records.sandbox(container)
-            if config is None:
-                continue
-            given = [port for _, port in self._records.ports(container)]
-            openings = self.openings(config, self._records.endpoints(container), given)
+        holders = self._records.containers_with_endpoints()
+        given = self._records.ports_of(holders)
+        for config in self._records.sandboxes_of(holders):
+            ports = given.get(config.container, [])
+            if not ports and not config.links:
+                continue  # as most are: nothing is opened for them
+            openings = self.openings(config, self._records.endpoints(config.container), ports)
             if openings:
-                found[container] = openings
+                found[config.container] = openings
         return found
 
     def all_services(self, live: Mapping[str, int]) -> dict[str, Services]:

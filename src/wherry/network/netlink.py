@@ -10,6 +10,7 @@ and raises KernelError for the first one that the kernel refused.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -61,6 +62,7 @@ _IFLA_BRPORT_MODE, _IFLA_BRPORT_ISOLATED = 4, 33
 _IFLA_MACVLAN_MODE, _IFLA_IPVLAN_MODE, _IFLA_IPVLAN_FLAGS, _IFLA_VLAN_ID = 1, 1, 2, 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST, _IFA_FLAGS, _IFA_F_NODAD = 1, 2, 4, 8, 0x02
 _IFF_UP = 1
+_SO_RCVBUFFORCE, _WATCH_BUFFER = 33, 1 << 23
 
 MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
 IPVLAN_MODES = {"l2": 0, "l3": 1, "l3s": 2}
@@ -429,6 +431,15 @@ class RouteSocket:
         return found
 
 
+def hear_bursts(listener: socket.socket) -> None:
+    """Let a netlink socket keep what many starts and ends at once have to tell.
+
+    What is lost counts as changed by others, and all is repaired for nothing.
+    """
+    with contextlib.suppress(PermissionError):  # only the host's root may
+        listener.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _WATCH_BUFFER)
+
+
 class LinkWatch:
     """Hears of interfaces that are deleted, by whomever; ``fileno()`` becomes readable."""
 
@@ -438,6 +449,7 @@ class LinkWatch:
             socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK,
             socket.NETLINK_ROUTE,
         )
+        hear_bursts(self._socket)
         self._socket.bind((0, _RTMGRP_LINK))
 
     def fileno(self) -> int:

@@ -117,15 +117,10 @@ class Networks:
     async def _restore(self) -> None:
         try:
             await self.repair()
-            await self._mend_all()
+            await self.sandboxes.repair()
             _log.warning("an interface of a network was deleted by others: made again")
         except WherryError as error:
             _log.error("an interface of a network was deleted by others: %s", error)
-
-    async def _mend_all(self) -> None:
-        for container, pid in dict(self.sandboxes.live).items():
-            await self.sandboxes.mend(container, pid)
-        await self.sandboxes.lead_porter()
 
     async def repair(self) -> None:
         """Make again what is missing of the networks themselves."""

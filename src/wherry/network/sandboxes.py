@@ -334,8 +334,8 @@ class Sandboxes:
         networks = [self._blueprint.network(endpoint) for endpoint in endpoints]
         self._close_listeners(container)
         namespace = self._namespaces.pop(container, None)
-        if namespace is not None:
-            left = list(zip(networks, endpoints, strict=True))
+        left = [pair for pair in zip(networks, endpoints, strict=True) if pair[1].mac]
+        if namespace is not None and left:
             await self._departures.take_off(left, namespace)
         # The ports close before others may get them.
         if self._guard.opens(container):
@@ -566,10 +566,22 @@ class Sandboxes:
             return
         try:
             await self._repair(config, pid)
+        except NamespaceGone:
+            _log.debug("container %s has ended before its network was repaired", container[:12])
+            return
         except WherryError as error:
             _log.error("repair the network of container %s: %s", container[:12], error)
         if not known:
             self._tell_porter(config, self._records.endpoints(container))
+
+    async def repair(self) -> None:
+        """Make again what others have deleted of the networks of containers that run.
+
+        Others start and end meanwhile: the porter has what they need and is left alone.
+        """
+        for container, pid in list(self._live.items()):
+            if self._live.get(container) == pid:
+                await self.mend(container, pid)
 
     async def _repair(self, config: SandboxConfig, pid: int) -> None:
         """Make again what is missing in or for a running container."""

@@ -212,9 +212,21 @@ def _put_aside(path: str) -> str:
 def _opened(path: str) -> Iterator[sqlite3.Connection]:
     if not os.path.exists(path):
         raise sqlite3.OperationalError("the file is missing")
-    with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.execute("PRAGMA locking_mode=EXCLUSIVE")  # no index in a file: that would need room
+    with closing(_alone(path) or sqlite3.connect(path, isolation_level=None)) as db:
         yield db
+
+
+def _alone(path: str) -> sqlite3.Connection | None:
+    """A connection that needs no index in a file, and so no room; None where others have one."""
+    db = sqlite3.connect(path, timeout=0, isolation_level=None)
+    db.execute("PRAGMA locking_mode=EXCLUSIVE")
+    try:
+        db.execute("SELECT name FROM sqlite_master LIMIT 1").fetchall()
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_BUSY:
+            db.close()
+            return None
+    return db
 
 
 def _tables(db: sqlite3.Connection) -> list[Table]:

@@ -174,6 +174,31 @@ def test_what_ended_meanwhile_follows_its_policy(engine: Daemon) -> None:
     assert "goes" not in states(engine)
 
 
+def test_many_whose_shims_are_silent_keep_no_policy_from_its_work(engine: Daemon) -> None:
+    """More than are taken over side by side."""
+    silent = [f"silent{number}" for number in range(17)]
+    for name in silent:
+        run(engine, name, "--network", "none")
+    run(engine, "again", "--restart", "always")
+    pid = view(engine, "again")["State"]["Pid"]
+    shims = [shim_of(engine, name) for name in silent]
+    engine.kill()
+    os.kill(pid, signal.SIGKILL)
+    with contextlib.ExitStack() as stack:
+        for shim in shims:
+            stack.enter_context(stopped(shim))
+        engine.start()
+        while (state := view(engine, "again")["State"])["Status"] != "running":
+            time.sleep(0.05)
+        assert state["Pid"] != pid
+        run(engine, "new", "--network", "none")
+        # Its own end, seen when nobody looks at policies any more, is followed as any end.
+        os.kill(shims[0], signal.SIGKILL)
+        assert not view(engine, silent[0])["State"]["Running"]
+    for name in silent[1:]:
+        assert view(engine, name)["State"]["Running"]
+
+
 def test_an_exec_of_before_is_known(engine: Daemon) -> None:
     identity = run(engine, "some")
     exec_id = engine.json("POST", f"/containers/{identity}/exec", {"Cmd": ["sleep", "100000"]})[

@@ -12,10 +12,13 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import select
+from sqlalchemy import select, text
 
+from wherry.hub import migrations
 from wherry.hub.database import Database
 from wherry.hub.migrations.run import migrate
 from wherry.hub.records import organisations, users
@@ -74,6 +77,40 @@ def test_migrations_lead_to_the_schema(database: str) -> None:
             opts={"include_name": lambda name, *_: "repository_text" not in str(name)},
         )
         assert compare_metadata(context, metadata) == []
+    db.close()
+
+
+def test_an_older_database_keeps_its_tokens(database: str) -> None:
+    """But for those that logins made, whose descent nobody knows."""
+    db = Database(database)
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    with db.engine.connect() as conn, conn.begin():
+        config.attributes["connection"] = conn
+        command.upgrade(config, "step_0002")
+        for statement in (
+            "INSERT INTO users (name, email, display_name, password, admin, disabled, created)"
+            " VALUES ('ann', '', '', '', false, false, 0)",
+            "INSERT INTO owners (name, user_id, display_name, description, website, member_role,"
+            " created) VALUES ('ann', 1, '', '', '', 1, 0)",
+            "INSERT INTO access_tokens (user_id, name, hash, kind, role, created)"
+            " VALUES (1, 'ci', 'one', 'personal', 2, 0), (1, 'docker', 'two', 'refresh', 3, 0)",
+        ):
+            conn.execute(text(statement))
+    for _ in range(2):
+        migrate(db)
+        (kept,) = db.run(users.tokens_of, 1)
+        assert (kept["name"], kept["role"], kept["parent_id"]) == ("ci", 2, None)
+        assert db.run(users.logins_of, 1) == []
+    login = users.Login(1, "docker", "", 3, int(time.time()) + 1000, kept["id"])
+    db.run(users.add_login, login, "three")
+    (child,) = db.run(users.logins_of, 1)
+    assert (child["parent"], child["role"]) == ("ci", 2)
+    db.run(users.remove_token, 1, kept["id"])
+    assert db.run(users.logins_of, 1) == []
+    owner = db.run(organisations.find, "ann")
+    assert owner is not None
+    assert not owner.reserved
     db.close()
 
 

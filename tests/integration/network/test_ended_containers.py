@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -11,7 +12,8 @@ import pytest
 from tests.integration.network.test_published_ports import bindings, porter_pid
 from tests.netlab import Containers, Namespaces, Segment, ask, inside
 
-from wherry.network import wiring
+from wherry.network import netlink, wiring
+from wherry.network.netlink import LinkWatch
 from wherry.network.netns import NamespaceGone, entered, open_namespace
 from wherry.network.networks import Networks
 
@@ -110,3 +112,37 @@ def test_a_number_that_went_to_a_process_of_the_host_is_no_container() -> None:
         open_namespace(os.getpid())
     with pytest.raises(NamespaceGone):
         open_namespace(2**22 + 1)
+
+
+async def test_a_bridge_is_made_again_while_a_container_ends(
+    networks: Networks,
+    containers: Containers,
+    namespaces: Namespaces,
+    segment: Segment,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ended, pid = await containers.run()
+    stays, other = await containers.run()
+    namespaces.serve(other, "tcp", "0.0.0.0", 80)
+    namespaces.end(pid)
+    bridge = networks.inspect("bridge")["Options"]["com.docker.network.bridge.name"]
+    inside(segment.host, "ip", "link", "delete", bridge)
+    for _ in range(200):
+        await asyncio.sleep(0.05)
+        if "made again" in caplog.text:
+            break
+    assert ask(segment.host, "tcp", containers.address(stays), 80).startswith("hi ")
+    assert not [one for one in caplog.records if one.levelno >= logging.ERROR]
+    await networks.detach(ended)
+
+
+def test_a_burst_of_links_is_heard_whole(segment: Segment) -> None:
+    watch = LinkWatch()
+    with netlink.RouteSocket() as route:
+        route.run([netlink.add_bridge("burst")])
+        index = route.link("burst").index  # type: ignore[union-attr]
+        for number in range(1000):
+            route.run([netlink.set_link(index, "burst", up=number % 2 == 0)])
+        route.run([netlink.delete_link("burst")])
+    assert watch.deleted() == {"burst"}
+    watch.close()

@@ -360,4 +360,80 @@ def test_a_bundle_does_not_own_the_hosts_cgroup(oci: Oci, path: str) -> None:
     (bundle / "config.json").write_text(json.dumps(config))
     done = oci("create", "-b", str(bundle), "a", check=False)
     assert "the root of the hierarchy" in done.stderr
-    assert not list((oci.place / "state").iterdir())
+    assert not (oci.place / "state").exists()
+
+
+def test_a_bundle_does_not_own_another_containers_cgroup(oci: Oci) -> None:
+    for name in ("a", "b"):
+        bundle = oci.bundle(name, ["sleep", "600"])
+        config = json.loads((bundle / "config.json").read_text())
+        config["linux"]["cgroupsPath"] = f"/{oci.place.name}/a"
+        (bundle / "config.json").write_text(json.dumps(config))
+    quiet(oci, "create", "-b", str(oci.place / "a"), "a")
+    done = oci("create", "-b", str(oci.place / "b"), "b", check=False)
+    assert "cgroup is not empty: 1 process(es) found" in done.stderr
+    assert oci.state("a")["status"] == "created"
+
+
+def test_a_terminal_comes_from_a_devpts_only(oci: Oci) -> None:
+    script = "mount -t tmpfs x /dev/pts && ln -s /proc/sysrq-trigger /dev/pts/ptmx; sleep 600"
+    capabilities = make_spec([])["process"]["capabilities"]
+    more = {name: [*held, "CAP_SYS_ADMIN"] for name, held in capabilities.items()}
+    bundle = oci.bundle("a", ["sh", "-c", script], process={"capabilities": more})
+    quiet(oci, "create", "-b", str(bundle), "a")
+    oci("start", "a")
+    pid = oci.state("a")["pid"]
+    while not os.path.islink(f"/proc/{pid}/root/dev/pts/ptmx"):
+        time.sleep(0.02)
+    done = oci("exec", "--tty", "a", "true", check=False)
+    assert done.returncode == 1 and "not a devpts" in done.stderr
+
+
+def test_cve_2024_21626_no_descriptor_of_the_caller_comes_in(oci: Oci) -> None:
+    bundle = oci.bundle("a", ["sh", "-c", "ls /proc/$$/fd; exec sleep 600"])
+    fd = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
+    with open(oci.place / "out", "wb") as out:
+        options = {"capture_output": False, "stdout": out, "stderr": out, "pass_fds": [fd]}
+        oci("create", "-b", str(bundle), "a", **options)
+        oci("start", "a", **options)
+    done = oci("exec", "a", "sh", "-c", "ls /proc/$$/fd; true", pass_fds=[fd])
+    assert done.stdout.split() == ["0", "1", "2"]
+    for number in (3, fd):
+        place = f"/proc/self/fd/{number}"
+        assert oci("exec", "--cwd", place, "a", "pwd", check=False, pass_fds=[fd]).returncode == 126
+    assert (oci.place / "out").read_text().split() == ["0", "1", "2"]
+    os.close(fd)
+
+
+def test_cve_2025_31133_masks_come_from_the_true_null_device(oci: Oci) -> None:
+    """Nothing but the character device 1:3 is laid over what must not be read."""
+    (oci.place / "null").write_text("")
+    bundle = oci.bundle("a", ["true"])
+    flags = f"{PROGRAM} --root {oci.place}/state"
+    script = f"mount --bind null /dev/null && {flags} create -b {bundle} a > errors 2>&1"
+    done = subprocess.run(["unshare", "-m", "sh", "-c", script], cwd=oci.place, timeout=60)
+    assert done.returncode == 1
+    assert "open the null device /dev/null" in (oci.place / "errors").read_text()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"process": 5},
+        {"linux": "x"},
+        {"linux": {"namespaces": [{}]}},
+        {"mounts": [5]},
+        {"linux": {"namespaces": [{"type": "mount"}], "resources": {"memory": 7}}},
+    ],
+)
+def test_a_bundle_of_any_shape_gets_an_answer(oci: Oci, change: dict[str, Any]) -> None:
+    bundle = oci.bundle("a", ["true"])
+    config = json.loads((bundle / "config.json").read_text())
+    cgroup = {"cgroupsPath": f"/{oci.place.name}/a"}
+    if isinstance(change.get("linux"), dict):
+        change = {"linux": change["linux"] | cgroup}
+    (bundle / "config.json").write_text(json.dumps({**config, **change}))
+    done = oci("create", "-b", str(bundle), "a", check=False)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert json.loads(oci.log.read_text().splitlines()[-1])["level"] == "error"
+    assert not (oci.place / "state/a").exists()

@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.unit.fs.test_descent import deepen
 
 from wherry.errors import Conflict, NotFound
+from wherry.fs.opening import open_in_root
 from wherry.storage.archive import header
 from wherry.storage.archive.header import Entry, pack
 from wherry.storage.archive.writer import END, tar_file
@@ -225,3 +227,32 @@ def test_usage_counts_what_was_written(store: LayerStore, layers: list[str]) -> 
         Path(root, "data").write_bytes(os.urandom(300_000))
         os.link(f"{root}/data", f"{root}/data2")
     assert store.driver.usage("c") - before == 300_000
+
+
+DEPTH = 1100
+
+
+def test_a_root_deeper_than_any_path(store: LayerStore, layers: list[str]) -> None:
+    # FUSE itself names files by path: there no container can go beyond PATH_MAX.
+    name = "d" if store.driver.name == "fuse-overlayfs" else "dddd"
+    store.create_root("deep", layers)
+    with store.driver.mounted("deep", layers) as root:
+        top = os.open(root, os.O_RDONLY)
+        deepen(top, DEPTH, name)
+        os.close(top)
+        changes = list(store.driver.changes("deep", layers))
+        assert max(change.path.count("/d") for change in changes) == DEPTH
+        assert changes[-1].kind == "A"
+        assert store.driver.usage("deep") >= 0
+    layer = store.commit("deep", layers)
+    store.create_root("again", [*layers, layer.diff_id])
+    with store.driver.mounted("again", [*layers, layer.diff_id]) as root:
+        assert list(store.driver.changes("again", [*layers, layer.diff_id])) == []
+        top = os.open(root, os.O_RDONLY)
+        os.close(open_in_root(top, f"{name}/" * DEPTH + "leaf", os.O_RDONLY))
+        os.close(top)
+    assert len(b"".join(store.tar(layer.diff_id))) == layer.tar_size
+    for container in ("deep", "again"):
+        store.remove_root(container)
+    assert store.driver.containers() == []
+    assert [one.diff_id for one in store.collect()]

@@ -116,6 +116,18 @@ def test_any_bytes_are_survived(engine: Daemon, data: bytes) -> None:
     assert b"Traceback" not in answer
 
 
+def test_no_expression_in_a_filter_keeps_the_engine_busy(engine: Daemon) -> None:
+    """Class: regular expressions of exponential cost, CWE-1333."""
+    name = "a" * 40 + "_"
+    engine.docker("create", "--name", name, "busybox", "true")
+    for expression in ("^/?(a+)+$", "^/?(a|aa)+$", "(.*)*x", "(" * 5_000):
+        filters = urlencode({"filters": json.dumps({"name": [expression]})})
+        for path in ("/containers/json", "/volumes", "/networks"):
+            assert ask(engine, "GET", f"{path}?all=1&{filters}").status == 200
+    found = urlencode({"filters": json.dumps({"name": ["^/?(a+)+_$"]})})
+    assert len(ask(engine, "GET", f"/containers/json?all=1&{found}").data) == 1
+
+
 def test_the_daemon_is_well_after_all_that(engine: Daemon) -> None:
     assert ask(engine, "GET", "/_ping").body == b"OK"
     assert engine.docker("run", "--rm", "busybox", "echo", "alive").stdout == "alive\n"

@@ -139,3 +139,23 @@ def test_two_engines_share_no_host_ids(engine: Daemon) -> None:
     for number in (0, 2):
         engine.json("DELETE", f"/containers/ids{number}?force=1")
     assert len(seen) == 4
+
+
+@pytest.mark.parametrize(
+    ("mode", "name", "words"),
+    [
+        ("NetworkMode", "net.ipv4.ip_default_ttl", "host network namespace"),
+        ("IpcMode", "kernel.msgmax", "hosts ipc namespace"),
+    ],
+)
+def test_a_sysctl_does_not_reach_the_host_through_another_container(
+    engine: Daemon, mode: str, name: str, words: str
+) -> None:
+    value = Path("/proc/sys", name.replace(".", "/")).read_text().strip()
+    body = {"Image": "busybox", "Cmd": ["sleep", "600"], "HostConfig": {mode: "host"}}
+    donor = engine.json("POST", "/containers/create", body)["Id"]
+    engine.json("POST", f"/containers/{donor}/start")
+    host = {mode: f"container:{donor}", "Sysctls": {name: value}, "UsernsMode": "host"}
+    status, message = attempt(engine, ["true"], **host)
+    engine.json("DELETE", f"/containers/{donor}?force=1")
+    assert status >= 400 and words in message

@@ -94,7 +94,7 @@ REFUSED = {
         pack(entry("x", header.PAX, size=16)) + b"16 path=a\0bcdef\n" + bytes(496) + file("y")
     ],
     "name of 256 bytes": [file("n" * 256)],
-    "path of 5000 bytes": [file("d/" * 2500 + "x")],
+    "path of 20000 bytes": [file("d/" * 10_000 + "x")],
     "unknown type": [pack(entry("odd", b"V"))],
     "file as root": [file(".")],
     "symlink loop as parent": [symlink("a", "b"), symlink("b", "a"), file("a/x")],

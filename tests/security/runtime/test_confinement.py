@@ -14,6 +14,7 @@ from tests.containers import DEFAULT_CAPABILITIES, MASKED, READ_ONLY, make_spec
 from tests.integration.runtime.conftest import Runner
 
 from wherry.linux import seccomp
+from wherry.linux.cgroups import discover
 
 
 @pytest.fixture
@@ -74,6 +75,24 @@ async def test_cve_2022_0492_even_without_a_filter(runner: Runner) -> None:
         "&& echo /x > /tmp/c/release_agent'"
     )
     await refused(runner, script)
+
+
+async def test_cve_2023_25809_cgroups_are_read_only_in_the_hosts_namespace_too(
+    runner: Runner,
+) -> None:
+    script = """
+        for f in /sys/fs/cgroup/*/tasks /sys/fs/cgroup/*/cgroup.procs; do
+            [ -e $f ] && echo saw
+            (echo 0 > $f) 2>/dev/null && echo wrote $f
+            mkdir ${f%/*}/x 2>/dev/null && echo made ${f%/*}/x
+        done
+    """
+    spec = make_spec(["sh", "-c", script])
+    spec["linux"]["namespaces"].remove({"type": "cgroup"})
+    _, output = await runner.run(spec)
+    if discover().version == 1:
+        assert {*output.split()} == {"saw"}
+    assert "wrote" not in output and "made" not in output
 
 
 async def test_the_filter_is_loaded(runner: Runner, default_filter: str) -> None:

@@ -42,6 +42,21 @@ async def test_input_sent_with_the_request_is_not_lost(tmp_path: Path) -> None:
         writer.close()
 
 
+async def test_megabytes_right_behind_the_request_are_not_lost(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        reader, writer = await asyncio.open_unix_connection(server.path)
+        data = bytes(range(256)) * 8192
+        writer.write(ATTACH + data)
+        writer.write_eof()
+        await reader.readuntil(b"\r\n\r\n")
+        received = b""
+        while not received.endswith(b"end"):
+            header = await reader.readexactly(8)
+            received += await reader.readexactly(int.from_bytes(header[4:], "big"))
+        assert received == data + b"end"
+        writer.close()
+
+
 @pytest.mark.parametrize("before", [b"", b"GET /_ping HTTP/1.1\r\nHost: e\r\n\r\n"])
 async def test_a_head_in_segments_behind_another_request_is_an_upgrade(
     tmp_path: Path, before: bytes

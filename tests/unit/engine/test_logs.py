@@ -73,6 +73,16 @@ async def test_since_within_a_second(tmp_path: Path) -> None:
     assert await numbers(log, since=4 * SECOND) == []
 
 
+async def test_files_that_ended_before_since_are_not_read(rotated: Path) -> None:
+    older = rotated.with_name("c-json.log.1")
+    os.utime(older, ns=(4 * SECOND, 4 * SECOND))
+    os.utime(rotated.with_name("c-json.log.2.gz"), ns=(2 * SECOND, 2 * SECOND))
+    assert await numbers(rotated, since=4 * SECOND) == [4, 5, 6]
+    older.write_bytes(lines(99))  # nobody looks into it
+    os.utime(older, ns=(4 * SECOND, 4 * SECOND))
+    assert await numbers(rotated, since=5 * SECOND) == [5, 6]
+
+
 async def test_one_stream(tmp_path: Path) -> None:
     log = tmp_path / "c-json.log"
     log.write_bytes(line(1) + line(2, "stderr"))

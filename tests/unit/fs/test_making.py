@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.trees import empty_directory
 from tests.unit.fs.test_descent import DEPTH, deepen
 
 from wherry.errors import KernelError
@@ -25,7 +26,7 @@ from wherry.fs.making import (
 )
 from wherry.fs.opening import open_in_root, open_path, within_reach
 from wherry.fs.placing import private_directory, put_in_place
-from wherry.fs.removing import empty_directory, remove_tree
+from wherry.fs.removing import remove_tree
 
 
 @pytest.fixture

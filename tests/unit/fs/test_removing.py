@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.trees import empty_directory
 from tests.unit.fs.test_descent import DEPTH, deepen, open_count
 
 from wherry.errors import KernelError
 from wherry.fs.measuring import disk_usage, disk_usage_of
-from wherry.fs.removing import empty_directory, remove_path, remove_tree, set_aside
+from wherry.fs.removing import remove_path, remove_tree, set_aside
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from wherry.engine.containers import end, health, leftovers, life, lost, remove
+from wherry.engine.containers.aftermath import REST, Next
 from wherry.engine.containers.container import Container
 from wherry.engine.containers.leftovers import Leftovers
 from wherry.engine.containers.services import Services, log
@@ -25,6 +26,8 @@ from wherry.runtime.client import Shim
 
 _AT_A_TIME = 16
 """Containers that are taken over side by side."""
+_PATIENCE = 2.0
+"""Seconds after which a container keeps no other from its turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,6 @@ async def adopt(
     """Take over what `recall` found; a container that cannot be taken over keeps no other."""
     begun = time.monotonic()
     found = {container.id: container.state for container in services}
-    expected = sum(services.adoption.expects(container.id) for container in services)
     try:
         strangers = await _end_strangers(services, recalled)
         await services.networks.take_stock(recalled.live | strangers, recalled.spared)
@@ -99,28 +101,42 @@ async def adopt(
             group.create_task(
                 asyncio.to_thread(leftovers.remove_of_unknown, services, recalled.left)
             )
-    finally:
+    except BaseException:
         services.adoption.end()
-    if expected:
+        raise
+    if recalled.spared:
         seconds = time.monotonic() - begun
-        log.info("took over %d containers in %.1f s", expected, seconds)
+        log.info("took over %d containers in %.1f s", len(recalled.spared), seconds)
+    services.adoption.over = True
     life.resume(services, found)
 
 
 async def _take_over_some(services: Services, on_adopted: Callable[[Container], None]) -> None:
+    """One after the other; one that takes too long goes on while the next has its turn."""
     while (identity := services.adoption.take()) is not None:
         container = services.containers[identity]
-        try:
-            await _settle(services, container)
-            on_adopted(container)
-        except Exception:
-            log.exception("take over container %s", identity)
-        finally:
-            services.adoption.done(identity)
+        task = services.spawn(
+            _take_over(services, container, on_adopted), f"taking over container {identity}"
+        )
+        done, _ = await asyncio.wait({task}, timeout=_PATIENCE)
+        if not done:
+            log.warning("container %s is not taken over yet: its shim does not answer", identity)
 
 
-async def _settle(services: Services, container: Container) -> None:
-    """Bring one container's state to what is really there."""
+async def _take_over(
+    services: Services, container: Container, on_adopted: Callable[[Container], None]
+) -> None:
+    try:
+        following = await _settle(services, container)
+        on_adopted(container)
+    finally:
+        services.adoption.done(container.id)
+    if services.adoption.over:  # too late for `life.resume`
+        life.follow(services, container, following)
+
+
+async def _settle(services: Services, container: Container) -> Next:
+    """Bring one container's state to what is really there; returns what is to follow."""
     status = container.state.status
     if status in ("removing", "dead"):
         await _finish_removal(services, container)
@@ -129,16 +145,17 @@ async def _settle(services: Services, container: Container) -> None:
         if shim is not None and shim.state == "running":
             await services.networks.mend(container.id, shim.pid)
             _take(services, container, shim)
-            return
+            return REST
         async with container.lock:
             container.shim = shim
             if shim is not None and shim.state == "stopped":
                 ended = await shim.wait()
             else:
                 ended = await asyncio.to_thread(end.lost, services, container)
-            await end.ended(services, container, ended)
+            return await end.ended(services, container, ended)
     else:
         container.log_complete.set()
+    return REST
 
 
 async def _connect(services: Services, container: Container) -> Shim | None:

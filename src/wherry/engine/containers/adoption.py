@@ -16,10 +16,12 @@ class Adoption:
     """The containers that are yet to be taken over, each of them once.
 
     ``cleared`` is set when what nobody has any more was given back: new containers may start.
+    ``over`` tells that all have had their turn; one whose shim does not answer may still come.
     """
 
     def __init__(self) -> None:
         self.cleared = asyncio.Event()
+        self.over = False
         self._awaited: dict[str, asyncio.Event] = {}
         self._queue: deque[str] = deque()
         self._begun: set[str] = set()

@@ -49,7 +49,7 @@ async def _start_locked(services: Services, container: Container, *, automatic: 
         await start.run(services, container)
     except BaseException as error:
         told = start.refusal(error)
-        _follow(services, container, start.failed(services, container, error, automatic=automatic))
+        follow(services, container, start.failed(services, container, error, automatic=automatic))
         if told is error:
             raise
         raise told from error
@@ -91,10 +91,11 @@ async def _watch(services: Services, container: Container, shim: Shim) -> None:
         return
     async with container.lock:
         if container.shim is shim:
-            _follow(services, container, await end.ended(services, container, status))
+            follow(services, container, await end.ended(services, container, status))
 
 
-def _follow(services: Services, container: Container, following: Next) -> None:
+def follow(services: Services, container: Container, following: Next) -> None:
+    """Let follow what `aftermath` has decided, in the background."""
     if following.action == "restart":
         _restart_later(services, container, following.delay)
     elif following.action == "remove":

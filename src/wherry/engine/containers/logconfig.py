@@ -6,6 +6,7 @@ import os
 import re
 
 from wherry.engine.containers.record import Record
+from wherry.engine.patterns import BadPattern, Pattern
 from wherry.errors import InvalidParameter
 from wherry.runtime.bundle import LogConfig
 from wherry.runtime.logdrivers.options import parse_bool, parse_size
@@ -67,10 +68,10 @@ def attributes(record: Record, options: dict[str, str]) -> dict[str, str]:
     return chosen
 
 
-def _compiled(option: str, text: str) -> re.Pattern[str]:
+def _compiled(option: str, text: str) -> Pattern:
     try:
-        return re.compile(text)
-    except re.error as error:
+        return Pattern(text)
+    except BadPattern as error:
         raise InvalidParameter(f"invalid value for {option}: {text!r}: {error}") from None
 
 

@@ -28,62 +28,58 @@ def device_numbers(path: str) -> tuple[int, int]:
 
 def linux_resources(given: Resources, numbers: Numbers = device_numbers) -> dict[str, Any]:
     """``linux.resources`` without devices; only what was asked for is in it."""
-    result: dict[str, Any] = {}
-    memory: dict[str, Any] = {}
-    if given.memory:
-        memory["limit"] = given.memory
-    if given.memory_reservation:
-        memory["reservation"] = given.memory_reservation
-    if given.memory_swap:
-        memory["swap"] = given.memory_swap
-    if given.memory_swappiness is not None and given.memory_swappiness >= 0:
-        memory["swappiness"] = given.memory_swappiness
-    if given.oom_kill_disable:
-        memory["disableOOMKiller"] = True
-    cpu: dict[str, Any] = {}
-    if given.cpu_shares:
-        cpu["shares"] = given.cpu_shares
-    if given.nano_cpus:
-        cpu["period"] = _PERIOD
-        cpu["quota"] = given.nano_cpus * _PERIOD // 10**9
-    if given.cpu_period:
-        cpu["period"] = given.cpu_period
-    if given.cpu_quota:
-        cpu["quota"] = given.cpu_quota
-    if given.cpuset_cpus:
-        cpu["cpus"] = given.cpuset_cpus
-    if given.cpuset_mems:
-        cpu["mems"] = given.cpuset_mems
-    if given.cpu_realtime_period:
-        cpu["realtimePeriod"] = given.cpu_realtime_period
-    if given.cpu_realtime_runtime:
-        cpu["realtimeRuntime"] = given.cpu_realtime_runtime
-    block: dict[str, Any] = {}
-    if given.blkio_weight:
-        block["weight"] = given.blkio_weight
-    if given.blkio_weight_device:
-        block["weightDevice"] = [
-            dict(zip(("major", "minor"), numbers(device.path), strict=True))
-            | {"weight": device.weight}
-            for device in given.blkio_weight_device
-        ]
-    for key, devices in (
-        ("throttleReadBpsDevice", given.blkio_device_read_bps),
-        ("throttleWriteBpsDevice", given.blkio_device_write_bps),
-        ("throttleReadIOPSDevice", given.blkio_device_read_iops),
-        ("throttleWriteIOPSDevice", given.blkio_device_write_iops),
-    ):
-        if devices:
-            block[key] = _throttles(devices, numbers)
-    parts = (("memory", memory), ("cpu", cpu), ("blockIO", block))
-    result.update((key, part) for key, part in parts if part)
+    parts = {"memory": _memory(given), "cpu": _cpu(given), "blockIO": _block(given, numbers)}
+    result: dict[str, Any] = {key: part for key, part in parts.items() if part}
     if given.pids_limit:
         result["pids"] = {"limit": given.pids_limit}
     return result
 
 
-def _throttles(devices: Sequence[ThrottleDevice], numbers: Numbers) -> list[dict[str, Any]]:
+def _memory(given: Resources) -> dict[str, Any]:
+    asked = {
+        "limit": given.memory,
+        "reservation": given.memory_reservation,
+        "swap": given.memory_swap,
+        "disableOOMKiller": given.oom_kill_disable,
+    }
+    memory: dict[str, Any] = {key: value for key, value in asked.items() if value}
+    if given.memory_swappiness is not None and given.memory_swappiness >= 0:
+        memory["swappiness"] = given.memory_swappiness
+    return memory
+
+
+def _cpu(given: Resources) -> dict[str, Any]:
+    share = _PERIOD if given.nano_cpus else 0
+    asked = {
+        "shares": given.cpu_shares,
+        "period": given.cpu_period or share,
+        "quota": given.cpu_quota or given.nano_cpus * share // 10**9,
+        "cpus": given.cpuset_cpus,
+        "mems": given.cpuset_mems,
+        "realtimePeriod": given.cpu_realtime_period,
+        "realtimeRuntime": given.cpu_realtime_runtime,
+    }
+    return {key: value for key, value in asked.items() if value}
+
+
+def _block(given: Resources, numbers: Numbers) -> dict[str, Any]:
+    asked = {
+        "weight": given.blkio_weight,
+        "weightDevice": [
+            dict(zip(("major", "minor"), numbers(device.path), strict=True))
+            | {"weight": device.weight}
+            for device in given.blkio_weight_device or ()
+        ],
+        "throttleReadBpsDevice": _throttles(given.blkio_device_read_bps, numbers),
+        "throttleWriteBpsDevice": _throttles(given.blkio_device_write_bps, numbers),
+        "throttleReadIOPSDevice": _throttles(given.blkio_device_read_iops, numbers),
+        "throttleWriteIOPSDevice": _throttles(given.blkio_device_write_iops, numbers),
+    }
+    return {key: value for key, value in asked.items() if value}
+
+
+def _throttles(devices: Sequence[ThrottleDevice] | None, numbers: Numbers) -> list[dict[str, Any]]:
     return [
         dict(zip(("major", "minor"), numbers(device.path), strict=True)) | {"rate": device.rate}
-        for device in devices
+        for device in devices or ()
     ]

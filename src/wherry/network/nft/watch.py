@@ -6,6 +6,8 @@ import socket
 import struct
 from collections.abc import Callable
 
+from wherry.network.netlink import hear_bursts
+
 _NETLINK_NETFILTER = 12
 _SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP = 270, 1
 _NFNLGRP_NFTABLES = 7
@@ -32,6 +34,7 @@ class Watch:
             socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK,
             _NETLINK_NETFILTER,
         )
+        hear_bursts(self._socket)
         self._socket.bind((0, 0))
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, _NFNLGRP_NFTABLES)
 

@@ -92,7 +92,8 @@ class PorterClient:
         if not self._dial():
             return False
         try:
-            self._pidfd = os.pidfd_open(self._report(brief=True)["pid"])
+            pid = self._report(brief=True).get("pid")  # one of an older engine does not say
+            self._pidfd = os.pidfd_open(pid) if pid else None
         except OSError:  # it is just ending
             self._drop()
             return False
@@ -378,7 +379,8 @@ class PorterClient:
             if gone is not None:
                 loop.remove_reader(gone)
             if come is not None:
-                loop.add_reader(come, readable, come)
+                with contextlib.suppress(OSError):  # it has been dropped already
+                    loop.add_reader(come, readable, come)
 
         self._follow = lambda gone, come: loop.call_soon_threadsafe(follow, gone, come)
         if self._connection is not None:

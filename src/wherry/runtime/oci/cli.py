@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from wherry import __version__
@@ -14,7 +15,7 @@ from wherry.linux import process
 from wherry.runtime.bundle import StartFailed
 from wherry.runtime.oci import execute, lifecycle, report
 from wherry.runtime.oci.create import CreateOptions, create
-from wherry.runtime.oci.state import DEFAULT_ROOT, OCI_VERSION, load
+from wherry.runtime.oci.state import DEFAULT_ROOT, OCI_VERSION, Container, load
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -189,41 +190,39 @@ def _seconds(text: str) -> float:
     return float(text)
 
 
-def dispatch(arguments: argparse.Namespace) -> int:
-    """Do one command; its exit code."""
-    root = arguments.root
-    match arguments.command:
-        case "create":
-            create(root, arguments.id, _create_options(arguments))
-        case "run":
-            return _run(arguments)
-        case "start":
-            lifecycle.start(load(root, arguments.id))
-        case "state":
-            print(json.dumps(load(root, arguments.id).view(), indent=2))
-        case "kill":
-            number = lifecycle.parse_signal(arguments.signal)
-            lifecycle.kill(load(root, arguments.id), number, everyone=arguments.all)
-        case "delete":
-            _delete(arguments)
-        case "pause":
-            lifecycle.pause(load(root, arguments.id))
-        case "resume":
-            lifecycle.resume(load(root, arguments.id))
-        case "exec":
-            return _exec(arguments)
-        case "list":
-            report.list_all(root, arguments.format, arguments.quiet)
-        case "ps":
-            report.processes(load(root, arguments.id), arguments.format, arguments.arguments)
-        case "events":
-            container = load(root, arguments.id)
-            report.events(container, once=arguments.stats, interval=_seconds(arguments.interval))
-        case "update":
-            report.update(load(root, arguments.id), _resources(arguments))
-        case "features":
-            print(json.dumps(report.features(), indent=2))
-    return 0
+def _create(arguments: argparse.Namespace) -> None:
+    create(arguments.root, arguments.id, _create_options(arguments))
+
+
+def _state(arguments: argparse.Namespace) -> None:
+    print(json.dumps(load(arguments.root, arguments.id).view(), indent=2))
+
+
+def _kill(arguments: argparse.Namespace) -> None:
+    number = lifecycle.parse_signal(arguments.signal)
+    lifecycle.kill(load(arguments.root, arguments.id), number, everyone=arguments.all)
+
+
+def _events(arguments: argparse.Namespace) -> None:
+    container = load(arguments.root, arguments.id)
+    report.events(container, once=arguments.stats, interval=_seconds(arguments.interval))
+
+
+def _update(arguments: argparse.Namespace) -> None:
+    report.update(load(arguments.root, arguments.id), _resources(arguments))
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    report.list_all(arguments.root, arguments.format, arguments.quiet)
+
+
+def _ps(arguments: argparse.Namespace) -> None:
+    container = load(arguments.root, arguments.id)
+    report.processes(container, arguments.format, arguments.arguments)
+
+
+def _features(_: argparse.Namespace) -> None:
+    print(json.dumps(report.features(), indent=2))
 
 
 def _delete(arguments: argparse.Namespace) -> None:
@@ -235,6 +234,33 @@ def _delete(arguments: argparse.Namespace) -> None:
                 continue
             raise
         lifecycle.delete(container, force=arguments.force)
+
+
+def _of_container(action: Callable[[Container], None]) -> Callable[[argparse.Namespace], None]:
+    return lambda arguments: action(load(arguments.root, arguments.id))
+
+
+_COMMANDS: Mapping[str, Callable[[argparse.Namespace], int | None]] = {
+    "create": _create,
+    "run": _run,
+    "start": _of_container(lifecycle.start),
+    "state": _state,
+    "kill": _kill,
+    "delete": _delete,
+    "pause": _of_container(lifecycle.pause),
+    "resume": _of_container(lifecycle.resume),
+    "exec": _exec,
+    "list": _list,
+    "ps": _ps,
+    "events": _events,
+    "update": _update,
+    "features": _features,
+}
+
+
+def dispatch(arguments: argparse.Namespace) -> int:
+    """Do one command; its exit code."""
+    return _COMMANDS[arguments.command](arguments) or 0
 
 
 def _report(arguments: argparse.Namespace, message: str) -> None:
@@ -263,4 +289,8 @@ def main(argv: list[str] | None = None) -> int:
         return error.exit_code if arguments.command in ("exec", "run") else 1
     except (WherryError, OSError) as error:
         _report(arguments, str(error))
+        return 1
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        # A bundle is JSON of any shape that somebody else wrote; all that was made is undone.
+        _report(arguments, f"malformed specification: {error!r}")
         return 1

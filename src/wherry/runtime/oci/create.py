@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from wherry.errors import InvalidParameter, WherryError
+from wherry.errors import Conflict, InvalidParameter, WherryError
 from wherry.linux import cgroups, seccomp
 from wherry.linux.cgroups import Cgroup
 from wherry.linux.root import DirectoryRoot
@@ -96,6 +96,9 @@ def create(root: str, container: str, options: CreateOptions) -> tuple[Container
     rootfs = os.path.normpath(os.path.join(bundle_path, spec["root"]["path"]))
     if not os.path.isdir(rootfs):
         raise InvalidParameter(f"rootfs is not a folder: {rootfs}")
+    cgroup = cgroup_path(spec, container, options.systemd_cgroup)
+    if others := Cgroup(cgroup).pids():  # they would be killed with the container
+        raise Conflict(f"container's cgroup is not empty: {len(others)} process(es) found")
     with contextlib.ExitStack() as undo:
         folder = make_folder(root, container)
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -109,7 +112,7 @@ def create(root: str, container: str, options: CreateOptions) -> tuple[Container
             pid=0,
             born=0,
             created=datetime.now(UTC).isoformat().replace("+00:00", "Z"),
-            cgroup=cgroup_path(spec, container, options.systemd_cgroup),
+            cgroup=cgroup,
             join_flags=0,
             terminal=terminal,
             seccomp=_compile_seccomp(spec, folder),

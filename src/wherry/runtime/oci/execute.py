@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -10,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from wherry.errors import Conflict, InvalidParameter
+from wherry.errors import Conflict, InvalidParameter, KernelError
 from wherry.fs.opening import open_in_root
+from wherry.linux import mounts
 from wherry.linux.cgroups import Cgroup
 from wherry.runtime import execs, host, spawn
 from wherry.runtime.oci import console
@@ -137,9 +139,13 @@ def _devpts(container: Container) -> int:
     root = os.open(f"/proc/{container.pid}/root", os.O_PATH | os.O_DIRECTORY)
     try:
         flags = os.O_PATH | os.O_DIRECTORY
-        return open_in_root(root, "/dev/pts", flags, follow=False)
+        found = open_in_root(root, "/dev/pts", flags, follow=False)
     finally:
         os.close(root)
+    if not mounts.is_devpts(found):  # what is opened there as a terminal could be anything
+        os.close(found)
+        raise KernelError("open terminal: not a devpts", "/dev/pts", errno.ENODEV)
+    return found
 
 
 def forward_signals(pidfd: int) -> None:
