@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,9 +33,10 @@ class EngineNetworks:
         for kind in wanted.get("type"):
             if kind not in ("builtin", "custom"):
                 raise InvalidParameter(f"invalid filter: 'type'='{kind}'")
-        views = self._services.networks.list()
+        networks = self._services.networks
+        views = await asyncio.to_thread(networks.list)
         if "dangling" in wanted:
-            unused = {view["Id"] for view in self._services.networks.unused()}
+            unused = {view["Id"] for view in await asyncio.to_thread(networks.unused)}
             keep = wanted.flag("dangling", False)
             views = [view for view in views if (view["Id"] in unused) == keep]
         return [view for view in views if _matches(view, wanted)]
@@ -43,7 +45,7 @@ class EngineNetworks:
         self, reference: str, *, verbose: bool = False, scope: str | None = None
     ) -> View:
         """One network with its containers."""
-        view = self._services.networks.inspect(reference)
+        view = await asyncio.to_thread(self._services.networks.inspect, reference)
         if scope and scope != view["Scope"]:
             raise NotFound(f"network {reference} not found")
         return view
@@ -87,7 +89,7 @@ class EngineNetworks:
         until = until_filter(wanted)
         chosen = [
             view["Id"]
-            for view in self._services.networks.unused()
+            for view in await asyncio.to_thread(self._services.networks.unused)
             if wanted.pairs("label", view["Labels"])
             and wanted.no_pairs("label!", view["Labels"])
             and (until is None or parse_rfc3339(view["Created"]) < until)

@@ -398,20 +398,15 @@ class Networks:
         """``GET /networks/{id}``."""
         network = find_network(self._records, reference)
         endpoints = self._records.endpoints_of_network(network.id)
-        names = {}
-        for endpoint in endpoints:
-            config = self._records.sandbox(endpoint.container)
-            names[endpoint.container] = config.name if config else ""
+        configs = self._records.sandboxes_of([endpoint.container for endpoint in endpoints])
+        names = {config.container: config.name for config in configs}
         return views.network_inspect(network, endpoints, names)
 
     def unused(self) -> Views:
         """Views of user-defined networks without containers, running or not."""
-        used = {
-            network.id
-            for config in self._records.sandboxes()
-            for wanted in config.endpoints
-            if (network := find_network(self._records, wanted.network, None)) is not None
-        }
+        wanted = {one.network for config in self._records.sandboxes() for one in config.endpoints}
+        found = (find_network(self._records, reference, None) for reference in wanted)
+        used = {network.id for network in found if network is not None}
         return [
             views.network_view(network)
             for network in self._records.networks()

@@ -56,6 +56,8 @@ LISTS: dict[str, Request] = {
     ),
     "system df": lambda engine: engine.system.df({"container", "image", "volume", "build-cache"}),
     "volume ls": lambda engine: engine.volumes.list(Filters({"dangling": ("0",)})),
+    "network ls": lambda engine: engine.networks.list(Filters({"dangling": ("1",)})),
+    "network inspect": lambda engine: engine.networks.inspect("bridge"),
     "info": lambda engine: engine.system.info(),
 }
 

@@ -120,7 +120,7 @@ async def _take_over_some(services: Services, on_adopted: Callable[[Container], 
         )
         done, _ = await asyncio.wait({task}, timeout=_PATIENCE)
         if not done:
-            log.warning("container %s is not taken over yet: its shim does not answer", identity)
+            log.warning("taking over container %s takes long: the others go on", identity)
 
 
 async def _take_over(
