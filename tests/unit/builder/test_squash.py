@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.unit.fs.test_descent import deepen
+from tests.trees import deepen, empty
 
 from wherry.builder.layertree import LayerTree
 from wherry.builder.squash import _changes
-from wherry.fs.removing import empty_directory
 
 
 def layer(path: Path, files: dict[str, str]) -> str:
@@ -48,5 +47,5 @@ def test_a_tree_deeper_than_any_path(tmp_path: Path) -> None:
         assert found[-1] == "dddd/" * 1100 + "leaf"
         assert len(found) == 1101
     finally:
-        empty_directory(descriptor)
+        empty(descriptor)
         os.close(descriptor)

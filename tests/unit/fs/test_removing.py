@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.fs.test_descent import DEPTH, deepen, open_count
+from tests.trees import DEPTH, deepen, empty, open_count
 
 from wherry.errors import KernelError
 from wherry.fs.measuring import disk_usage, disk_usage_of
-from wherry.fs.removing import empty_directory, remove_path, remove_tree, set_aside
+from wherry.fs.removing import remove_path, remove_tree, set_aside
 
 
 @pytest.fixture
 def top(tmp_path: Path) -> Iterator[int]:
     descriptor = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
     yield descriptor
-    empty_directory(descriptor)
+    empty(descriptor)
     os.close(descriptor)
 
 
