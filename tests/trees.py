@@ -5,10 +5,38 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
+from hypothesis import strategies as st
+
 from wherry.fs.removing import remove_tree
 
 DEPTH = 2500
 """Levels that are more than an interpreter's stack and, as names, more than PATH_MAX."""
+
+
+NAMES = st.sampled_from(["a", "b", "c", "\udcff", "-", " "])
+TREES = st.recursive(
+    st.sampled_from(["file", "link", "fifo"]),
+    lambda inner: st.dictionaries(NAMES, inner, max_size=4),
+    max_leaves=30,
+)
+
+
+def build(at: int, tree: object) -> None:
+    """Make the content of a directory."""
+    assert isinstance(tree, dict)
+    for name, kind in tree.items():
+        if kind == "file":
+            with open(name, "xb", opener=lambda p, f: os.open(p, f, dir_fd=at)) as file:
+                file.write(b"x")
+        elif kind == "link":
+            os.symlink("to", name, dir_fd=at)
+        elif kind == "fifo":
+            os.mkfifo(name, dir_fd=at)
+        else:
+            os.mkdir(name, dir_fd=at)
+            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=at)
+            build(inner, kind)
+            os.close(inner)
 
 
 def deepen(top: int, depth: int, name: str = "d") -> None:
