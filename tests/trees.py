@@ -61,7 +61,7 @@ def open_count(top: int) -> int:
     return count
 
 
-def empty(directory: int) -> None:
-    """Remove all that an open directory holds."""
+def empty_directory(directory: int) -> None:
+    """Remove all that an open directory holds; it stays."""
     for name in os.listdir(directory):
         remove_tree(directory, name)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.trees import empty
+from tests.trees import empty_directory
 
 from wherry.errors import WherryError
 from wherry.fs.copying import copy_tree
@@ -175,7 +175,7 @@ def test_extraction(tmp_path: Path, arena: int) -> None:
         finally:
             ADVERSARY.arena = ""
         assert described(tmp_path / "outside") == before
-        empty(arena)
+        empty_directory(arena)
 
 
 @pytest.fixture
@@ -197,7 +197,7 @@ def test_removal_of_one(tmp_path: Path, filled: int, name: str) -> None:
 
 
 def test_removal(tmp_path: Path, filled: int) -> None:
-    attack(tmp_path, lambda: empty(filled))
+    attack(tmp_path, lambda: empty_directory(filled))
 
 
 def test_modes_and_owners(tmp_path: Path, filled: int) -> None:

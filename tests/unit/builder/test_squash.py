@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.trees import deepen, empty
+from tests.trees import deepen, empty_directory
 
 from wherry.builder.layertree import LayerTree
 from wherry.builder.squash import _changes
@@ -47,5 +47,5 @@ def test_a_tree_deeper_than_any_path(tmp_path: Path) -> None:
         assert found[-1] == "dddd/" * 1100 + "leaf"
         assert len(found) == 1101
     finally:
-        empty(descriptor)
+        empty_directory(descriptor)
         os.close(descriptor)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.trees import DEPTH, deepen, empty
+from tests.trees import DEPTH, deepen, empty_directory
 
 from wherry.errors import KernelError
 from wherry.fs.copying import copy_tree
@@ -30,7 +30,7 @@ from wherry.fs.removing import remove_tree
 def top(tmp_path: Path) -> Iterator[int]:
     descriptor = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
     yield descriptor
-    empty(descriptor)
+    empty_directory(descriptor)
     os.close(descriptor)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.trees import DEPTH, NAMES, TREES, build, deepen, empty, open_count
+from tests.trees import DEPTH, NAMES, TREES, build, deepen, empty_directory, open_count
 
 from wherry.errors import KernelError
 from wherry.fs.measuring import disk_usage, disk_usage_of
@@ -20,7 +20,7 @@ from wherry.fs.removing import remove_path, remove_tree, set_aside
 def top(tmp_path: Path) -> Iterator[int]:
     descriptor = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
     yield descriptor
-    empty(descriptor)
+    empty_directory(descriptor)
     os.close(descriptor)
 
 

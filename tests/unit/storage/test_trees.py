@@ -7,7 +7,7 @@ import os
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.trees import DEPTH, NAMES, TREES, build, deepen, empty
+from tests.trees import DEPTH, NAMES, TREES, build, deepen, empty_directory
 
 from wherry.errors import InvalidParameter, KernelError
 from wherry.fs.opening import LONGEST_PATH
@@ -44,7 +44,7 @@ def test_random_trees_come_back(
     unpack(second, archive)
     assert b"".join(tar_tree(second)) == archive
     for directory in (first, second):
-        empty(directory)
+        empty_directory(directory)
         os.close(directory)
 
 
@@ -54,7 +54,7 @@ def test_a_deep_tree_comes_back(two: tuple[int, int]) -> None:
     unpack(two[1], archive)
     assert b"".join(tar_tree(two[1])) == archive
     for directory in two:
-        empty(directory)
+        empty_directory(directory)
         os.close(directory)
 
 
@@ -63,7 +63,7 @@ def test_a_tree_that_no_archive_could_be_read_of_is_refused(two: tuple[int, int]
     with pytest.raises(KernelError, match="ENAMETOOLONG"):
         b"".join(tar_tree(two[0]))
     for directory in two:
-        empty(directory)
+        empty_directory(directory)
         os.close(directory)
 
 
@@ -76,5 +76,5 @@ def test_directories_that_are_not_listed_are_counted(
     with pytest.raises(InvalidParameter, match="more than 10 directories"):
         unpack(two[0], b"".join([*entries, END]))
     for directory in two:
-        empty(directory)
+        empty_directory(directory)
         os.close(directory)
