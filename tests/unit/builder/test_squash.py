@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.trees import empty_directory
-from tests.unit.fs.test_descent import deepen
+from tests.trees import deepen, empty_directory
 
 from wherry.builder.layertree import LayerTree
 from wherry.builder.squash import _changes
