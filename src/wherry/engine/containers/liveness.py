@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from wherry.engine.containers.container import Container
 from wherry.errors import Conflict, InvalidParameter, WherryError
 
+_EXITING = 0x4  # PF_EXITING of <linux/sched.h>: its namespaces let nobody in any more
+
 
 def has_ended(container: Container) -> bool:
     """Whether its process is gone, be it that the engine has not taken note of the end."""
@@ -16,10 +18,11 @@ def has_ended(container: Container) -> bool:
         return True
     try:
         with open(f"/proc/{container.state.pid}/stat", encoding="ascii", errors="replace") as file:
-            state = file.read().rpartition(")")[2].split()[0]
+            fields = file.read().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return True
-    return state in ("Z", "X")  # proc_pid_stat(5)
+    state, flags = fields[0], int(fields[6])  # proc_pid_stat(5)
+    return state in ("Z", "X") or bool(flags & _EXITING)
 
 
 @contextmanager
