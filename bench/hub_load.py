@@ -5,7 +5,8 @@
 Each server gets the same images. Pulls fetch manifest and all blobs and check nothing but
 sizes; pushes upload fresh layers and a manifest. The clients are separate processes that do as
 little as they can, so the figures are about the servers. Prints one line a server and phase:
-requests, seconds, MB/s, errors, and the server's memory after it.
+requests, seconds, MB/s, errors, processor seconds, and the server's memory after it; then the ratio
+of the hub's processor seconds to docker-registry's.
 """
 
 from __future__ import annotations
@@ -242,23 +243,29 @@ def main() -> None:
                 asyncio.run(prepare(server, options.megabytes))
             for _ in range(options.rounds):
                 for phase, count in (("pull", options.pulls), ("push", options.pushes)):
-                    for server in (hub, registry):
+                    cpu = [
                         _measure(server, phase, count, options.megabytes)
+                        for server in (hub, registry)
+                    ]
+                    print(f"{'ratio':16} {phase:6} {'':33} {cpu[0] / cpu[1]:6.2f}", flush=True)
     finally:
         shutil.rmtree(folder)
 
 
-def _measure(server: Server, phase: str, count: int, megabytes: int) -> None:
+def _measure(server: Server, phase: str, count: int, megabytes: int) -> float:
+    """Runs a phase, prints its figures, and returns the server's processor seconds."""
     before = _cpu(server)
     started = time.perf_counter()
     moved, errors = asyncio.run(run_phase(server, phase, count, megabytes))
     seconds = time.perf_counter() - started
+    cpu = _cpu(server) - before
     speed = moved / 1e6 / seconds
     print(
         f"{server.name:16} {phase:6} {count:7} {errors:6} {seconds:7.2f} {speed:8.0f}"
-        f" {_cpu(server) - before:6.2f} {server.memory():7.0f}",
+        f" {cpu:6.2f} {server.memory():7.0f}",
         flush=True,
     )
+    return cpu
 
 
 def _cpu(server: Server) -> float:

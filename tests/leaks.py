@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -81,10 +81,14 @@ def _namespaces(marker: str) -> frozenset[str]:
 
 def _cgroups(marker: str) -> frozenset[str]:
     found = set()
-    for point in discover().hierarchies():
-        for folder, _, _ in os.walk(point):
-            if marker in folder:
-                found.add(folder)
+    pending = list(discover().hierarchies())
+    while pending:
+        folder = pending.pop()
+        if marker in folder:
+            found.add(folder)
+        with suppress(OSError):  # gone meanwhile, or deeper than a path
+            with os.scandir(folder) as entries:
+                pending += (one.path for one in entries if one.is_dir(follow_symlinks=False))
     return frozenset(found)
 
 

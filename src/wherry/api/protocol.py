@@ -43,6 +43,7 @@ class DockerProtocol(web.RequestHandler):
             manager, loop=loop, access_log=no_log, keepalive_timeout=rest_seconds, **options
         )
         self._gate = gate
+        self._gate.beginning(self)  # before it is connected: many are accepted at once
         self._ended = False
         inner: InnerParser = HttpRequestParser(
             self,
@@ -57,8 +58,11 @@ class DockerProtocol(web.RequestHandler):
         self._parser = self._requests  # type: ignore[assignment]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin a connection."""
-        self._gate.beginning(self)
+        """Begin a connection, unless it had to give way before."""
+        if self._force_close:
+            assert isinstance(transport, asyncio.Transport)
+            transport.abort()
+            return
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:

@@ -20,6 +20,7 @@ from wherry.errors import Conflict, InvalidParameter, WherryError
 log = logging.getLogger(__name__)
 
 DEFAULT_SOCKET = "/run/wherry.sock"
+_AT_ONCE = 64  # connections that are accepted before the first of them gets its place
 _BACKLOG = 1024  # connections that wait to be accepted
 _FIRST_PASSED = 3  # the first descriptor of socket activation, sd_listen_fds(3)
 
@@ -81,10 +82,10 @@ class Listeners:
         loop = asyncio.get_running_loop()
         factory = self._factory(tls)
         if sock.family == socket.AF_UNIX:
-            server = await loop.create_unix_server(factory, sock=sock, backlog=_BACKLOG)
+            server = await loop.create_unix_server(factory, sock=sock, backlog=_AT_ONCE)
         else:
-            server = await loop.create_server(factory, sock=sock, backlog=_BACKLOG)
-        self._servers.append(server)
+            server = await loop.create_server(factory, sock=sock, backlog=_AT_ONCE)
+        self._keep(server)
 
     async def _serve_tcp(self, address: Address, tls: TLSFiles | None) -> None:
         loop = asyncio.get_running_loop()
@@ -97,10 +98,17 @@ class Listeners:
                 address.path or None,
                 address.port,
                 reuse_address=True,
-                backlog=_BACKLOG,
+                backlog=_AT_ONCE,
             )
         except OSError as error:
             raise WherryError(f"listen on {where}: {error.strerror}") from error
+        self._keep(server)
+
+    def _keep(self, server: asyncio.Server) -> None:
+        """Let more wait than asyncio accepts at once: it knows one number for both."""
+        for listening in server.sockets:
+            with socket.socket(fileno=os.dup(listening.fileno())) as same:
+                same.listen(_BACKLOG)
         self._servers.append(server)
 
     def _factory(self, tls: TLSFiles | None) -> Callable[[], asyncio.Protocol]:

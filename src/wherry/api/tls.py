@@ -71,22 +71,27 @@ class _Outside(asyncio.Protocol):
         self, context: ssl.SSLContext, gate: Gate, plain: Callable[[], asyncio.Protocol]
     ) -> None:
         self._gate = gate
+        self._gate.beginning(self)
         self._plain = plain
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._established = False
         self._ended = False
+        self._gave_way = False
         self._transport: asyncio.Transport | None = None
         self._inside: asyncio.Transport | None = None
         self._opening: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
+        if self._gave_way:
+            transport.abort()
+            return
         self._transport = transport
-        self._gate.beginning(self)
 
     def give_way(self) -> None:
-        """Close: the handshake is not complete."""
+        """Close: the handshake is not complete, perhaps not begun."""
+        self._gave_way = True
         self._abort()
 
     def data_received(self, data: bytes) -> None:

@@ -250,26 +250,24 @@ class LayerPlan:
             return
         if existing is not None and not existing.is_directory and like is None:
             raise CopyError(f"cannot copy to non-directory: /{path}")
-        new = Entry(Kind.DIRECTORY, 0o755, mtime=self._options.now)
-        if like is not None:
-            self._put(Item(path, self._changed(like)))
-        else:
-            owner = self._options.owner or (0, 0)
-            self._put(Item(path, replace(new, uid=owner[0], gid=owner[1])))
+        entry = self._plain_directory() if like is None else self._changed(like)
+        self._put(Item(path, entry))
+
+    def _plain_directory(self) -> Entry:
+        owner = self._options.owner or (0, 0)
+        return Entry(Kind.DIRECTORY, 0o755, *owner, mtime=self._options.now)
 
     def _put(self, item: Item) -> None:
         """Add an item and the directories above it, which stay as they are."""
-        self._items[item.path] = item
-        parent = posixpath.dirname(item.path)
-        if not parent or parent in self._items:
-            return
-        existing = self._target.entry(parent)
-        if existing is None:
-            self._directory(parent, None)
-        elif existing.is_directory:
-            self._put(Item(parent, existing))
-        else:
-            raise CopyError(f"cannot copy to non-directory: /{parent}")
+        while True:
+            self._items[item.path] = item
+            parent = posixpath.dirname(item.path)
+            if not parent or parent in self._items:
+                return
+            existing = self._target.entry(parent)
+            if existing is not None and not existing.is_directory:
+                raise CopyError(f"cannot copy to non-directory: /{parent}")
+            item = Item(parent, existing or self._plain_directory())
 
     def _changed(self, entry: Entry) -> Entry:
         options = self._options

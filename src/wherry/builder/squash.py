@@ -38,30 +38,53 @@ async def squashed(job: Job, state: StageState) -> StageState:
 
 def _merge(job: Job, base: tuple[str, ...], whole: tuple[str, ...]) -> str:
     before, after = job.backend.tree(base), job.backend.tree(whole)
-    return job.backend.add_layer(layer_tar(_changes(before, after, "")))
+    return job.backend.add_layer(layer_tar(_changes(before, after)))
 
 
-def _changes(before: Tree, after: Tree, directory: str) -> Iterator[Item]:
-    """What leads from one tree to the other, sorted; unchanged files are left out."""
+def _changes(before: Tree, after: Tree) -> Iterator[Item]:
+    """What leads from one tree to the other, sorted; unchanged files are left out.
+
+    An unchanged directory is told of only before the first change in it: it waits until then.
+    """
+    pending = [_steps(before, after, "")]
+    waiting: list[Item] = []
+    while pending:
+        step = next(pending[-1], None)
+        if step is None:
+            pending.pop()
+            if waiting and waiting[-1].path.count("/") + 1 == len(pending):
+                waiting.pop()
+            continue
+        item, changed, known = step
+        if changed:
+            yield from waiting
+            waiting.clear()
+            yield item
+        elif item.entry.is_directory:
+            waiting.append(item)
+        if item.entry.is_directory:
+            pending.append(_steps(before if known else _NOTHING, after, item.path))
+
+
+def _steps(before: Tree, after: Tree, directory: str) -> Iterator[tuple[Item, bool, bool]]:
+    """Each name of a directory: the item, whether it differs, and whether it was there before."""
     old, new = set(before.children(directory)), set(after.children(directory))
     gone = {f"{_WHITEOUT}{name}": name for name in old - new}
     for name in sorted(new | gone.keys()):
         path = f"{directory}/{name}" if directory else name
         if name in gone:
-            yield Item(path, Entry(Kind.FILE, 0))
+            yield Item(path, Entry(Kind.FILE, 0)), True, True
             continue
         entry = after.entry(path)
         if entry is None:
             continue
         if not entry.is_directory:
             if not _same(before, after, path):
-                yield Item(path, entry, after, path)
+                yield Item(path, entry, after, path), True, True
             continue
         known = before.entry(path)
-        inner = list(_changes(before if known else _NOTHING, after, path))
-        if inner or known is None or replace(known, mtime=0) != replace(entry, mtime=0):
-            yield Item(path, entry)
-            yield from inner
+        changed = known is None or replace(known, mtime=0) != replace(entry, mtime=0)
+        yield Item(path, entry), changed, known is not None
 
 
 def _same(before: Tree, after: Tree, path: str) -> bool:

@@ -85,8 +85,13 @@ class DetachFilter:
         self.detached = False
 
     def feed(self, data: bytes) -> bytes:
-        """The bytes to pass on; ``detached`` is set once the whole sequence was typed."""
+        """The bytes to pass on; ``detached`` is set once the whole sequence was typed.
+
+        Nothing passes after that.
+        """
         passed = bytearray()
+        if self.detached:
+            return b""
         for index in range(len(data)):
             self._held += data[index : index + 1]
             if self._held == self._sequence:

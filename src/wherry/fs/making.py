@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -46,35 +45,17 @@ def make_directory(at: int, name: str | bytes, mode: int = 0o700) -> int:
     return open_directory(name, at)
 
 
-def make_directories(at: int, parts: Iterable[str | bytes], mode: int = 0o755) -> int:
-    """The directory reached by ``parts``, made where it is missing and opened for reading.
-
-    No link is followed: one on the way raises NotADirectoryError.
-    """
-    directory = os.dup(at)
-    try:
-        for part in parts:
-            with suppress(FileExistsError):
-                os.mkdir(part, mode, dir_fd=directory)
-            inner = open_directory(part, directory)
-            os.close(directory)
-            directory = inner
-    except BaseException:
-        os.close(directory)
-        raise
-    return directory
-
-
 def describe(descriptor: int, metadata: Metadata) -> None:
     """Give an open file or directory its owner, mode, attributes and time, in this order.
 
-    Changing the owner takes set-user-ID bits and file capabilities away. Raises OSError.
+    Changing the owner takes set-user-ID bits and file capabilities away. Raises OSError, and
+    ValueError for a key that can be none.
     """
     os.fchown(descriptor, metadata.uid, metadata.gid)
     if metadata.mode is not None:
         os.fchmod(descriptor, metadata.mode)
     for key, value in metadata.xattrs:
-        set_attribute(descriptor, key, value)
+        _set_attribute(descriptor, key, value)
     if metadata.mtime is not None:
         os.utime(descriptor, ns=(metadata.mtime, metadata.mtime))
 
@@ -103,20 +84,6 @@ def set_mode(at: int, name: str | bytes, mode: int) -> None:
         os.close(itself)
 
 
-def set_attribute(descriptor: int, key: str, value: bytes) -> bool:
-    """Set an attribute of an open file; False where the file system has no room for its kind.
-
-    Raises OSError for other reasons, ValueError for a key that cannot be one.
-    """
-    try:
-        os.setxattr(descriptor, key, value)
-    except OSError as error:
-        if error.errno in _UNKNOWN:
-            return False
-        raise
-    return True
-
-
 def attributes(descriptor: int) -> tuple[tuple[str, bytes], ...]:
     """The attributes of an open file by name, sorted; none where the file system has none."""
     try:
@@ -128,3 +95,12 @@ def attributes(descriptor: int) -> tuple[tuple[str, bytes], ...]:
         with suppress(OSError):  # gone meanwhile
             found.append((name, os.getxattr(descriptor, name)))
     return tuple(found)
+
+
+def _set_attribute(descriptor: int, key: str, value: bytes) -> None:
+    """Leave out what the file system has no room for, and what only a true root may set."""
+    try:
+        os.setxattr(descriptor, key, value)
+    except OSError as error:
+        if error.errno not in _UNKNOWN:
+            raise

@@ -71,12 +71,6 @@ def set_aside(at: int, name: str | bytes, private: int) -> str | None:
     return aside
 
 
-def empty_directory(directory: int) -> None:
-    """Remove all that an open directory holds; it stays. Raises KernelError."""
-    for name in os.listdir(directory):
-        remove_tree(directory, name)
-
-
 class _Removal:
     """One tree being removed: from a directory down to its leaves, and up again."""
 

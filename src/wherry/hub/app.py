@@ -12,9 +12,12 @@ from aiohttp import web
 from wherry.errors import InvalidParameter
 from wherry.hub import index, jobs, operations, repositories_api, texts
 from wherry.hub.config import HubConfig
+from wherry.hub.digests import Digests
 from wherry.hub.hub import HUB, Hub
+from wherry.hub.metrics import Metrics
 from wherry.hub.registry.routes import API_VERSION, registry_app_routes
 from wherry.hub.requests import CONFIG
+from wherry.hub.space import NoSpace
 from wherry.hub.web.routes import routes as web_routes
 
 log = logging.getLogger("wherry.hub")
@@ -22,15 +25,18 @@ access_log = logging.getLogger("wherry.hub.access")
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def make_app(config: HubConfig) -> web.Application:
+def make_app(
+    config: HubConfig, metrics: Metrics | None = None, digests: Digests | None = None
+) -> web.Application:
     """The application of one process; opens the database and migrates it."""
-    hub = Hub(config)
+    hub = Hub(config, metrics, digests)
     app = web.Application(middlewares=[_observe, _well_formed], client_max_size=1024 * 1024)
     app[HUB] = hub
     app[CONFIG] = config
     app.add_routes(repositories_api.routes())
     app.add_routes(registry_app_routes())
     app.add_routes(index.routes())
+    operations.prepare(app)
     app.add_routes(operations.routes())
     app.add_routes(web_routes())
     app.on_response_prepare.append(_common_headers)
@@ -76,6 +82,10 @@ async def _observe(request: web.Request, handler: _Handler) -> web.StreamRespons
     except web.HTTPException as error:
         status = error.status
         raise
+    except NoSpace as error:
+        # The registry and the pages have forms of their own for this; all others get JSON.
+        status = 507
+        return web.json_response({"detail": str(error), "message": str(error)}, status=status)
     except (ConnectionError, asyncio.CancelledError):
         status = 499
         raise

@@ -23,9 +23,18 @@ from sqlalchemy import Connection, Table, select, text
 from wherry.errors import Conflict, InvalidParameter, NotFound
 from wherry.hub.hub import Hub
 from wherry.hub.records import organisations, search
-from wherry.hub.schema import blobs, metadata, owners, repositories, uploads, users
+from wherry.hub.schema import (
+    blobs,
+    jobs,
+    metadata,
+    owners,
+    renderings,
+    repositories,
+    uploads,
+    users,
+)
 
-_LEFT_OUT = {uploads.name}
+_LEFT_OUT = {uploads.name, jobs.name, renderings.name}
 _READ = 1024 * 1024
 
 

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, and_, exists, select
 from wherry.hub.accounts import limits
 from wherry.hub.hub import Hub
 from wherry.hub.records import expiry, uploads
+from wherry.hub.registry.uploads import IDLE_SECONDS
 from wherry.hub.schema import (
     blobs,
     manifest_blobs,
@@ -42,13 +43,32 @@ class Collected:
     bytes: int
     orphans: int
 
+    def summary(self) -> str:
+        """For people: what went, and how many bytes of blobs."""
+        parts = (
+            (self.uploads, "uploads"),
+            (self.trashed, "trashed tags and manifests"),
+            (self.links, "links"),
+            (self.blobs, "blobs"),
+            (self.orphans, "orphaned files"),
+        )
+        gone = ", ".join(f"{count} {what}" for count, what in parts if count)
+        return f"removed {gone}; {self.bytes} bytes of blobs" if gone else "nothing to remove"
+
 
 async def collect(hub: Hub, *, now: float | None = None, sweep: bool = False) -> Collected:
-    """Removes what nothing needs any more; ``sweep`` also looks for files without a row."""
+    """Removes what nothing needs any more.
+
+    ``sweep`` is for operators who want room now: uploads that stood still for an hour go too, and
+    files that no row knows.
+    """
     moment = int(time.time() if now is None else now)
     config = hub.config
     before = moment - config.collect_grace
-    abandoned = await _drop_uploads(hub, moment - config.upload_lifetime)
+    lifetime = min(config.upload_lifetime, IDLE_SECONDS) if sweep else config.upload_lifetime
+    abandoned = await _drop_uploads(hub, moment - lifetime)
+    if sweep:
+        abandoned += await _drop_forgotten(hub, moment - IDLE_SECONDS)
     trashed = await hub.db.write(empty_trash, moment - config.trash_lifetime)
     await hub.db.write(limits.forget, moment)
     while await hub.db.write(expiry.forget, moment, config.audit_lifetime):
@@ -62,6 +82,7 @@ async def collect(hub: Hub, *, now: float | None = None, sweep: bool = False) ->
             await hub.storage.delete(location)
             count, size = count + 1, size + length
     orphans = await _sweep(hub, before) if sweep else 0
+    hub.reserve.hold()
     result = Collected(abandoned, trashed, links, count, size, orphans)
     if any((abandoned, trashed, links, count, orphans)):
         log.info("collected %s", result)
@@ -70,11 +91,24 @@ async def collect(hub: Hub, *, now: float | None = None, sweep: bool = False) ->
 
 
 async def _drop_uploads(hub: Hub, before: int) -> int:
-    expired = await hub.db.read(uploads.expired, before)
-    for upload in expired:
-        if await hub.db.write(uploads.remove, upload.id):
+    count = 0
+    while expired := await hub.db.read(uploads.expired, before):
+        # All bytes before the first row: on a full disk that makes the room for the rows.
+        for upload in expired:
             await hub.storage.cancel(upload.id, upload.state)
-    return len(expired)
+        await hub.db.write(uploads.remove_all, [upload.id for upload in expired])
+        count += len(expired)
+    return count
+
+
+async def _drop_forgotten(hub: Hub, before: int) -> int:
+    """Frees uploads that the storage has and no row knows: what a crash left."""
+    count = 0
+    async for upload, state in hub.storage.forgotten(before):
+        if not await hub.db.read(uploads.exists, upload):
+            await hub.storage.cancel(upload, state)
+            count += 1
+    return count
 
 
 def empty_trash(conn: Connection, before: int) -> int:

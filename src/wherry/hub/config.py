@@ -69,6 +69,8 @@ class HubConfig:
     trash_lifetime: int = 14 * DAY
     audit_lifetime: int = 365 * DAY
     owner_quota: int = 0
+    owner_uploads: int = 500
+    metrics_token: str = ""
     max_manifest: int = 4 * 1024 * 1024
     webhooks_to_private_addresses: bool = False
     log_format: str = "json"

@@ -23,6 +23,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
 from wherry.hub import texts
+from wherry.hub.space import NoSpace, Reserve, is_full
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -31,6 +32,7 @@ Query = Callable[Concatenate[Connection, Parameters], Result]
 _READERS = 4
 _BATCH = 64
 _RETRIES = 5
+_FULL = "no space left on the disk of the registry's database"
 
 
 def upsert(conn: Connection, table: Table) -> Any:
@@ -43,13 +45,15 @@ def upsert(conn: Connection, table: Table) -> Any:
 class Database:
     """One database. ``close`` when done; every method may be called from any task."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, reserve: Reserve | None = None) -> None:
+        """``reserve`` is given up when a writing transaction finds the disk full."""
         self.url = make_url(url)
+        self._reserve = reserve
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self.engine = _sqlite_engine(url) if self.sqlite else _postgresql_engine(url)
         event.listen(self.engine, "before_cursor_execute", _check_texts)
         self._readers = ThreadPoolExecutor(_READERS, "hub-read")
-        self._writer = _BatchWriter(self.engine) if self.sqlite else None
+        self._writer = _BatchWriter(self.engine, reserve) if self.sqlite else None
         self._writers = ThreadPoolExecutor(_READERS, "hub-write")
 
     async def read(
@@ -70,7 +74,10 @@ class Database:
         *args: Parameters.args,
         **kwargs: Parameters.kwargs,
     ) -> Result:
-        """Runs ``query`` in a transaction; when this returns, its changes are durable."""
+        """Runs ``query`` in a transaction; when this returns, its changes are durable.
+
+        Raises NoSpace when the database's disk is full, even without the reserve.
+        """
         if self._writer is not None:
             future = self._writer.submit(lambda conn: query(conn, *args, **kwargs))
             result: Result = await asyncio.wrap_future(future)
@@ -101,11 +108,15 @@ class Database:
                     with conn.begin():
                         return query(conn, *args, **kwargs)
             except OperationalError as error:
+                if is_full(error):
+                    if self._reserve is not None and self._reserve.release():
+                        continue
+                    raise NoSpace(_FULL) from error
                 # Deadlocks are PostgreSQL's way to order two writers: the loser goes again.
                 deadlock = getattr(error.orig, "sqlstate", "") in ("40P01", "40001")
                 if not deadlock or attempt == _RETRIES - 1:
                     raise
-        raise AssertionError("unreachable")
+        raise NoSpace(_FULL)
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -135,8 +146,9 @@ class Database:
 class _BatchWriter:
     """The one thread that writes to SQLite; commits what waits in one go."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, reserve: Reserve | None) -> None:
         self._engine = engine
+        self._reserve = reserve
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="hub-writer", daemon=True)
         self._thread.start()
@@ -165,8 +177,21 @@ class _BatchWriter:
                 return
 
     def _commit(self, batch: list[_Job]) -> None:
-        outcomes: list[tuple[Future[Any], Any, BaseException | None]] = []
         batch = [job for job in batch if job[1].set_running_or_notify_cancel()]
+        outcomes = self._attempt(batch)
+        if _found_full(outcomes) and self._reserve is not None and self._reserve.release():
+            # A full disk ends the whole transaction: nothing of it is there, all goes again.
+            outcomes = self._attempt(batch)
+        if full := _found_full(outcomes):
+            outcomes = [(future, None, _no_space(full)) for _, future in batch]
+        for future, result, failure in outcomes:
+            if failure is None:
+                future.set_result(result)
+            else:
+                future.set_exception(failure)
+
+    def _attempt(self, batch: list[_Job]) -> list[_Outcome]:
+        outcomes: list[_Outcome] = []
         try:
             with self._engine.connect().execution_options(immediate=True) as conn, conn.begin():
                 for query, future in batch:
@@ -175,15 +200,25 @@ class _BatchWriter:
                             outcomes.append((future, query(conn), None))
                     except Exception as error:
                         outcomes.append((future, None, error))
+                        if is_full(error):
+                            raise
         except BaseException as error:
             outcomes = [(future, None, error) for _, future in batch]
-        for future, result, failure in outcomes:
-            if failure is None:
-                future.set_result(result)
-            else:
-                future.set_exception(failure)
+        return outcomes
 
 
+def _found_full(outcomes: list[_Outcome]) -> BaseException | None:
+    errors = (error for _, _, error in outcomes if error is not None)
+    return next((error for error in errors if is_full(error)), None)
+
+
+def _no_space(cause: BaseException) -> NoSpace:
+    error = NoSpace(_FULL)
+    error.__cause__ = cause
+    return error
+
+
+_Outcome = tuple[Future[Any], Any, BaseException | None]
 _Job = tuple[Callable[[Connection], Any], Future[Any]]
 
 

@@ -15,16 +15,16 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from wherry.hub.accounts.access import Role
+from wherry.hub.access import Role
 from wherry.hub.accounts.passwords import hash_password
 from wherry.hub.demo_content import COMMENTS, REPOSITORIES, DemoRepository
 from wherry.hub.demo_content import PEOPLE as PEOPLE
+from wherry.hub.distribution.manifest import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, parse, read_config
 from wherry.hub.hub import Hub
 from wherry.hub.pulls import add_counts
 from wherry.hub.records import blobs, organisations, repositories, social, users
 from wherry.hub.records.repositories import Repository
 from wherry.hub.registry import manifests, uploads
-from wherry.hub.registry.manifest import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, parse, read_config
 from wherry.hub.schema import repositories as repository_table
 from wherry.hub.schema import tags as tag_table
 

@@ -6,9 +6,11 @@ import asyncio
 import logging
 from collections import OrderedDict
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from wherry.errors import Unavailable
@@ -16,13 +18,16 @@ from wherry.hub.accounts.identify import Identifier
 from wherry.hub.accounts.tokens import TokenIssuer
 from wherry.hub.config import HubConfig
 from wherry.hub.database import Database
+from wherry.hub.digests import Digests
+from wherry.hub.distribution.names import Hasher
 from wherry.hub.metrics import Metrics
 from wherry.hub.migrations.run import migrate
 from wherry.hub.outbound import check_url
 from wherry.hub.pulls import PullCounter
 from wherry.hub.records import organisations, repositories
 from wherry.hub.records.users import check_name
-from wherry.hub.registry.names import Hasher
+from wherry.hub.rendering import Renderer
+from wherry.hub.space import Reserve, is_full
 from wherry.hub.storage.base import BlobStorage
 from wherry.hub.storage.files import FileStorage
 
@@ -41,17 +46,21 @@ class Progress:
 class Hub:
     """Database, storage, keys and counters of one process."""
 
-    def __init__(self, config: HubConfig) -> None:
+    def __init__(
+        self,
+        config: HubConfig,
+        metrics: Metrics | None = None,
+        digests: Digests | None = None,
+    ) -> None:
+        """``metrics`` and ``digests`` are shared by the processes of one port."""
         self.config = config
         for upstream in config.upstreams:
             check_name(upstream.owner)
             check_url(upstream.url, private=True)
+        self.reserve = Reserve(_database_folder(config))
         try:
             config.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self.db = Database(config.database_url)
-            with self.db.exclusive():
-                migrate(self.db)
-                self.db.run(organisations.reserve, config.reserved_owners)
+            self.db = self._open_database()
             self._warn()
         except OSError as error:
             raise Unavailable(f"cannot use the data folder {config.data}: {error}") from error
@@ -59,10 +68,13 @@ class Hub:
             reason = str(getattr(error, "orig", None) or error).splitlines()[0]
             raise Unavailable(f"cannot open the database: {reason}") from error
         self.storage = make_storage(config)
+        self.reserve.hold()
         self.issuer = TokenIssuer(self.db, config.key_lifetime, config.token_lifetime)
         self.identifier = Identifier(self.db, self.issuer)
-        self.metrics = Metrics()
+        self.metrics = metrics or Metrics()
+        self.digests = digests or Digests()
         self.pulls = PullCounter(self.db)
+        self.renderer = Renderer(self.db)
         self.progress: OrderedDict[str, Progress] = OrderedDict()
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -85,6 +97,15 @@ class Hub:
                 owner.name,
             )
 
+    def _open_database(self) -> Database:
+        """Opens and migrates the database; on a full disk with what the reserve held."""
+        try:
+            return _migrated(self.config, self.reserve)
+        except (OSError, SQLAlchemyError) as error:
+            if not is_full(error) or not self.reserve.release():
+                raise
+        return _migrated(self.config, self.reserve)
+
     def remember(self, upload: str, progress: Progress) -> None:
         """Keeps an upload's hash for the next request that goes on with it."""
         self.progress[upload] = progress
@@ -102,8 +123,28 @@ class Hub:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.renderer.close()
         await self.pulls.flush()
         self.db.close()
+
+
+def _migrated(config: HubConfig, reserve: Reserve) -> Database:
+    db = Database(config.database_url, reserve)
+    try:
+        with db.exclusive():
+            migrate(db)
+            db.run(organisations.reserve, config.reserved_owners)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _database_folder(config: HubConfig) -> Path:
+    """Where a full disk hurts: beside the SQLite file, or in the data folder."""
+    url = make_url(config.database_url)
+    local = url.get_backend_name() == "sqlite" and url.database
+    return Path(str(url.database)).parent if local else config.data
 
 
 def make_storage(config: HubConfig) -> BlobStorage:

@@ -8,10 +8,10 @@ from aiohttp import web
 from sqlalchemy import Connection
 
 from wherry.errors import Forbidden, Unauthorized
-from wherry.hub.accounts.access import Actor
+from wherry.hub.access import Actor
+from wherry.hub.distribution.names import OFFICIAL, display_name
 from wherry.hub.hub import hub_of
 from wherry.hub.records import repositories, search
-from wherry.hub.registry.names import OFFICIAL, display_name
 from wherry.hub.requests import SERVICE, client_address
 
 _DEFAULT_PAGE = 25

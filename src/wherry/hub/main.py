@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from wherry.errors import WherryError
+from wherry.errors import NotFound, WherryError
 from wherry.hub import config as configuration
 from wherry.hub import logs
 from wherry.hub.config import HubConfig, S3Config
@@ -59,7 +59,7 @@ def _restore(config: HubConfig, options: argparse.Namespace) -> int:
 def _collect(config: HubConfig, options: argparse.Namespace) -> int:
     from wherry.hub import collector
 
-    print(_with_hub(config, lambda hub: collector.collect(hub, sweep=True)))
+    print(_with_hub(config, lambda hub: collector.collect(hub, sweep=True)).summary())
     return 0
 
 
@@ -86,6 +86,25 @@ def _user(config: HubConfig, options: argparse.Namespace) -> int:
     return 0
 
 
+def _quota(config: HubConfig, options: argparse.Namespace) -> int:
+    """Sets how much an owner may store, or says it."""
+    from wherry.hub.records import quotas
+
+    async def work(hub: Hub) -> quotas.Usage:
+        if options.size is not None:
+            size = quotas.parse_quota(options.size)
+            await hub.db.write(quotas.set_limit, options.owner, size)
+        found = await hub.db.read(quotas.usage, options.owner)
+        if found is None:
+            raise NotFound(f"there is no owner {options.owner}")
+        return found
+
+    usage = _with_hub(config, work)
+    own = {None: "default", 0: "none"}.get(usage.quota, f"{usage.quota} bytes")
+    print(f"{usage.owner}: quota {own}, {usage.stored} bytes stored, {usage.arriving} arriving")
+    return 0
+
+
 def _with_hub(config: HubConfig, work: Callable[[Hub], Awaitable[Outcome]]) -> Outcome:
     from wherry.hub.hub import Hub
 
@@ -104,6 +123,7 @@ _COMMANDS: dict[str, Callable[[HubConfig, argparse.Namespace], int]] = {
     "backup": _backup,
     "restore": _restore,
     "collect": _collect,
+    "quota": _quota,
     "user": _user,
 }
 
@@ -134,7 +154,10 @@ def _parser() -> argparse.ArgumentParser:
         ("restore", "fill an empty hub from a backup"),
     ):
         commands.add_parser(name, help=text).add_argument("file", type=Path)
-    commands.add_parser("collect", help="collect garbage now, orphaned files included")
+    commands.add_parser("collect", help="collect garbage now, idle uploads and orphaned files too")
+    quota = commands.add_parser("quota", help="say or set how much an owner may store")
+    quota.add_argument("owner")
+    quota.add_argument("size", nargs="?", help="such as 20G; none or default")
     user = commands.add_parser("user", help="add an account or set its password")
     user.add_argument("name")
     user.add_argument("--admin", action="store_true", help="let it administer the hub")

@@ -15,14 +15,14 @@ from sqlalchemy import Connection
 
 from wherry.errors import Forbidden, Unauthorized
 from wherry.hub import texts
-from wherry.hub.accounts.access import Actor, Role
+from wherry.hub.access import Actor, Role
+from wherry.hub.distribution.errors import RegistryError
+from wherry.hub.distribution.names import repository_name
 from wherry.hub.hub import hub_of
 from wherry.hub.records import images, repositories
 from wherry.hub.records.images import TagView
 from wherry.hub.records.repositories import Repository
 from wherry.hub.registry.authorize import look
-from wherry.hub.registry.errors import RegistryError
-from wherry.hub.registry.names import repository_name
 from wherry.hub.requests import SERVICE, client_address
 from wherry.hub.web.render import iso_time
 

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from wherry.errors import InvalidParameter
 from wherry.hub import texts
-from wherry.hub.accounts.access import Actor
+from wherry.hub.access import Actor
 from wherry.hub.config import HubConfig
 
 SERVICE = "wherry-hub"

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from wherry.hub import collector, events
+from wherry.hub.distribution.errors import RegistryError
 from wherry.hub.hub import Hub
 from wherry.hub.records import manifests, repositories
-from wherry.hub.registry.errors import RegistryError
 from wherry.hub.registry.immutable import check_mutable
 from wherry.hub.schema import repositories as repository_table
 from wherry.hub.schema import tags
@@ -44,17 +44,38 @@ def expired_tags(found: list[tuple[str, int]], rules: dict[str, Any], now: int) 
 async def apply_all(hub: Hub, *, now: float | None = None) -> int:
     """Applies the rules of every repository that has some; returns how much went to the trash."""
     moment = int(time.time() if now is None else now)
-    ids = await hub.db.read(_with_rules)
+    ids = await hub.db.read(_with_work, moment)
     return sum([await hub.db.write(apply, repository, moment) for repository in ids])
 
 
-def _with_rules(conn: Connection) -> list[int]:
+def _with_work(conn: Connection, now: int) -> list[int]:
+    """Repositories whose rules let something go: looking takes no lock, applying does."""
     rows = conn.execute(
         select(repository_table.c.id, repository_table.c.retention).where(
             repository_table.c.retention.is_not(None)
         )
+    ).all()
+    return [
+        row.id
+        for row in rows
+        if row.retention
+        and (
+            expired_tags(_tags(conn, row.id), row.retention, now)
+            or _untagged(conn, row.id, row.retention, now)
+        )
+    ]
+
+
+def _tags(conn: Connection, repository: int) -> list[tuple[str, int]]:
+    rows = conn.execute(
+        select(tags.c.name, tags.c.updated).where(tags.c.repository_id == repository)
     )
-    return [row.id for row in rows if row.retention]
+    return [(row.name, row.updated) for row in rows]
+
+
+def _untagged(conn: Connection, repository: int, rules: dict[str, Any], now: int) -> list[str]:
+    days = rules.get("untagged_days")
+    return [] if days is None else collector.untagged(conn, repository, now - days * _DAY)
 
 
 def apply(conn: Connection, repository_id: int, now: int) -> int:
@@ -63,11 +84,8 @@ def apply(conn: Connection, repository_id: int, now: int) -> int:
     if not found or not found[0].retention:
         return 0
     repository, rules = found[0], found[0].retention
-    rows = conn.execute(
-        select(tags.c.name, tags.c.updated).where(tags.c.repository_id == repository_id)
-    )
     count = 0
-    for name in expired_tags([(row.name, row.updated) for row in rows], rules, now):
+    for name in expired_tags(_tags(conn, repository_id), rules, now):
         try:
             check_mutable(conn, repository, name, None)
         except RegistryError:
@@ -75,9 +93,7 @@ def apply(conn: Connection, repository_id: int, now: int) -> int:
         manifests.remove_tag(conn, repository_id, name, _ACTOR)
         events.deleted(conn, repository, _ACTOR, "", name)
         count += 1
-    days = rules.get("untagged_days")
-    if days is not None:
-        for digest in collector.untagged(conn, repository_id, now - days * _DAY):
-            manifests.remove(conn, repository_id, digest, _ACTOR)
-            count += 1
+    for digest in _untagged(conn, repository_id, rules, now):
+        manifests.remove(conn, repository_id, digest, _ACTOR)
+        count += 1
     return count

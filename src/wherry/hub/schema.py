@@ -252,9 +252,12 @@ uploads = Table(
     _to("repositories"),
     Column("actor", Text, nullable=False),
     Column("state", JSON, nullable=False),
+    Column("size", BigInteger, nullable=False, default=0, server_default="0"),
     Column("touched", BigInteger, nullable=False),
     Index("ix_uploads_touched", "touched"),
+    Index("ix_uploads_repository_id", "repository_id"),
 )
+"""Blobs under way; ``size`` is what the owner's quota has granted them so far."""
 
 sessions = Table(
     "sessions",
@@ -383,3 +386,29 @@ attempts = Table(
     Index("ix_attempts_at", "at"),
 )
 """Events that rate limits count (``accounts/limits.py``)."""
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("next_run", BigInteger, nullable=False),
+    Column("lease_end", BigInteger, nullable=False, default=0),
+    Column("holder", String(64), nullable=False, default=""),
+    Column("started", BigInteger),
+    Column("ended", BigInteger),
+    Column("failed", Boolean, nullable=False, default=False),
+    Column("outcome", Text, nullable=False, default=""),
+    Column("runs", BigInteger, nullable=False, default=0),
+    Column("failures", BigInteger, nullable=False, default=0),
+)
+"""Periodic work that one of all processes does at a time (``records/jobs.py``)."""
+
+renderings = Table(
+    "renderings",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("html", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Index("ix_renderings_created", "created"),
+)
+"""HTML of Markdown texts by the hash of the text (``web/renderings.py``)."""

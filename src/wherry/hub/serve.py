@@ -18,7 +18,9 @@ from wherry.errors import InvalidParameter, Unavailable
 from wherry.hub import demo
 from wherry.hub.app import make_app
 from wherry.hub.config import HubConfig
+from wherry.hub.digests import Digests
 from wherry.hub.hub import Hub
+from wherry.hub.metrics import Board, Metrics
 
 log = logging.getLogger("wherry.hub")
 _READ_BUFFER = 256 * 1024
@@ -38,7 +40,7 @@ def run(config: HubConfig) -> int:
     if config.demo:
         asyncio.run(_seed(config))
     if config.workers <= 1:
-        asyncio.run(_serve(config, listener, context))
+        asyncio.run(_serve(config, listener, context, Metrics(), Digests()))
         return 0
     return _supervise(config, listener, context)
 
@@ -86,9 +88,13 @@ def _tls(config: HubConfig) -> ssl.SSLContext | None:
 
 
 async def _serve(
-    config: HubConfig, listener: socket.socket, context: ssl.SSLContext | None
+    config: HubConfig,
+    listener: socket.socket,
+    context: ssl.SSLContext | None,
+    metrics: Metrics,
+    digests: Digests,
 ) -> None:
-    app = make_app(config)
+    app = make_app(config, metrics, digests)
     runner = web.AppRunner(
         app, access_log=None, read_bufsize=_READ_BUFFER, shutdown_timeout=10, keepalive_timeout=75
     )
@@ -106,7 +112,8 @@ async def _serve(
 
 def _supervise(config: HubConfig, listener: socket.socket, context: ssl.SSLContext | None) -> int:
     """Forks the workers, which share the listening socket, and replaces those that die."""
-    children: set[int] = set()
+    children: dict[int, int] = {}  # process id: its part of the metrics
+    board, digests = Board(config.workers), Digests()
     stopping = False
 
     def stop(_signal: int, _frame: object) -> None:
@@ -119,24 +126,25 @@ def _supervise(config: HubConfig, listener: socket.socket, context: ssl.SSLConte
     signal.signal(signal.SIGINT, stop)
     while not stopping or children:
         while not stopping and len(children) < config.workers:
+            part = min(set(range(config.workers)) - set(children.values()))
             child = os.fork()
             if child == 0:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
                 code = 1
                 try:
-                    asyncio.run(_serve(config, listener, context))
+                    metrics = Metrics(board, part)
+                    asyncio.run(_serve(config, listener, context, metrics, digests))
                     code = 0
                 finally:
                     sys.stderr.flush()
                     os._exit(code)
-            children.add(child)
+            children[child] = part
         try:
             gone, status = os.wait()
         except InterruptedError:
             continue
         except ChildProcessError:
             break
-        children.discard(gone)
-        if not stopping:
+        if children.pop(gone, None) is not None and not stopping:
             log.error("worker %d ended with status %d; starting another", gone, status)
     return 0

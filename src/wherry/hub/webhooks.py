@@ -6,23 +6,25 @@ Deliveries wait in the database, so any process can make them and none is lost b
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import time
 from dataclasses import dataclass
 
 import aiohttp
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 
 from wherry.errors import InvalidParameter
 from wherry.hub import outbound
 from wherry.hub.database import Database
-from wherry.hub.schema import deliveries, webhooks
+from wherry.hub.schema import deliveries, repositories, webhooks
 
 _PAUSES = (10, 60, 300, 1800, 7200)
+_CALL_SECONDS = 10
 _CLAIM_SECONDS = 60
 _BATCH = 20
-_KEEP_SECONDS = 30 * 86_400
+_BATCH_OF_OWNER = 4
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,14 @@ def signature(secret: str, body: bytes) -> str:
 
 
 def claim(conn: Connection, now: int) -> list[Delivery]:
-    """Takes the deliveries that are due, so that no other process makes them too."""
-    rows = conn.execute(
+    """Takes deliveries that are due, so that no other process makes them too.
+
+    One owner gets a few calls of a batch only: receivers that do not answer hold up nobody else.
+    """
+    place = func.row_number().over(
+        partition_by=repositories.c.owner_id, order_by=(deliveries.c.next_attempt, deliveries.c.id)
+    )
+    waiting = (
         select(
             deliveries.c.id,
             webhooks.c.url,
@@ -52,10 +60,18 @@ def claim(conn: Connection, now: int) -> list[Delivery]:
             deliveries.c.event,
             deliveries.c.payload,
             deliveries.c.attempts,
+            deliveries.c.next_attempt,
+            place.label("place"),
         )
         .join(webhooks, webhooks.c.id == deliveries.c.webhook_id)
+        .join(repositories, repositories.c.id == webhooks.c.repository_id)
         .where(deliveries.c.state == "waiting", deliveries.c.next_attempt <= now)
-        .order_by(deliveries.c.next_attempt)
+        .subquery()
+    )
+    rows = conn.execute(
+        select(waiting)
+        .where(waiting.c.place <= _BATCH_OF_OWNER)
+        .order_by(waiting.c.place, waiting.c.next_attempt)
         .limit(_BATCH)
     ).all()
     claimed = []
@@ -66,7 +82,7 @@ def claim(conn: Connection, now: int) -> list[Delivery]:
             .values(attempts=row.attempts + 1, next_attempt=now + _CLAIM_SECONDS)
         )
         if found.rowcount:
-            claimed.append(Delivery(*row))
+            claimed.append(Delivery(*row[:6]))
     return claimed
 
 
@@ -80,23 +96,25 @@ def settle(conn: Connection, delivery: Delivery, good: bool, outcome: str, now: 
     else:
         values["next_attempt"] = now + _PAUSES[delivery.attempts]
     conn.execute(update(deliveries).where(deliveries.c.id == delivery.id).values(**values))
-    conn.execute(deliveries.delete().where(deliveries.c.created < now - _KEEP_SECONDS))
 
 
 async def deliver(db: Database, *, private: bool) -> int:
-    """Makes the calls that are due; returns how many were tried."""
-    due = await db.read(_due, int(time.time()))
-    if not due:
+    """Makes a batch of the calls that are due, side by side; returns how many were tried."""
+    if not await db.read(is_due, int(time.time())):
         return 0
     claimed = await db.write(claim, int(time.time()))
-    async with outbound.session(private=private) as session:
-        for delivery in claimed:
+    async with outbound.session(private=private, total=_CALL_SECONDS) as session:
+
+        async def attempt(delivery: Delivery) -> None:
             good, outcome = await _call(session, delivery, private)
             await db.write(settle, delivery, good, outcome, int(time.time()))
+
+        await asyncio.gather(*(attempt(delivery) for delivery in claimed))
     return len(claimed)
 
 
-def _due(conn: Connection, now: int) -> bool:
+def is_due(conn: Connection, now: int) -> bool:
+    """Whether a call waits whose time has come."""
     query = select(deliveries.c.id).where(
         deliveries.c.state == "waiting", deliveries.c.next_attempt <= now
     )

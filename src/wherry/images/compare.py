@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from wherry.fs.opening import within_reach
 from wherry.images.store import Image, ImageStore
 from wherry.storage import merged
 from wherry.storage.merged import Stack
@@ -58,6 +59,22 @@ def _stack(store: ImageStore, image: Image) -> Stack:
 def _compare(
     old: Stack, new: Stack, path: str, layers: Mapping[str, str], content: bool
 ) -> Iterator[FileChange]:
+    pending = [_steps(old, new, path, layers, content)]
+    while pending:
+        step = next(pending[-1], None)
+        if step is None:
+            pending.pop()
+            continue
+        change, one, other, full = step
+        if change is not None:
+            yield change
+        pending.append(_steps(one, other, full + "/", layers, content))
+
+
+def _steps(
+    old: Stack, new: Stack, path: str, layers: Mapping[str, str], content: bool
+) -> Iterator[tuple[FileChange | None, Stack, Stack, str]]:
+    """For each name that is not the same: the change, what is below it, and its path."""
     if old == new:
         return  # the same directories of the same layers
     before = merged.children(old) if old else {}
@@ -67,15 +84,16 @@ def _compare(
         if one == other:
             continue
         full = path + name
-        then = os.lstat(one[0]) if one else None
-        now = os.lstat(other[0]) if other else None
+        then = merged.status(one[0]) if one else None
+        now = merged.status(other[0]) if other else None
         kind: Literal["A", "C", "D"] = "C" if then and now else ("A" if now else "D")
+        change = None
         if not then or not now or _differs(then, now, one[0], other[0], content):
             layer = _layer_of(other[0], layers) if other else ""
-            yield FileChange(kind, full, _size(then), _size(now), layer)
+            change = FileChange(kind, full, _size(then), _size(now), layer)
         one = one if then and stat.S_ISDIR(then.st_mode) else ()
         other = other if now and stat.S_ISDIR(now.st_mode) else ()
-        yield from _compare(one, other, full + "/", layers, content)
+        yield change, one, other, full
 
 
 def _size(found: os.stat_result | None) -> int:
@@ -88,13 +106,15 @@ def _differs(then: os.stat_result, now: os.stat_result, old: str, new: str, cont
     ):  # fmt: skip
         return True
     if stat.S_ISLNK(now.st_mode):
-        return os.readlink(old) != os.readlink(new)
+        with within_reach(old) as one, within_reach(new) as other:
+            return os.readlink(one) != os.readlink(other)
     if not stat.S_ISREG(now.st_mode):
         return False
     if then.st_size != now.st_size:
         return True
     if content:
-        return not filecmp.cmp(old, new, shallow=False)
+        with within_reach(old) as one, within_reach(new) as other:
+            return not filecmp.cmp(one, other, shallow=False)
     return then.st_mtime_ns != now.st_mtime_ns
 
 

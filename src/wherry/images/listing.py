@@ -6,7 +6,6 @@ import fnmatch
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from wherry.errors import InvalidParameter
@@ -19,14 +18,6 @@ Filters = Mapping[str, Sequence[str]]
 """Values by filter name, as `wherry.engine.filters` reads them from a request."""
 
 LIST_FILTERS = frozenset({"dangling", "label", "label!", "before", "since", "reference", "until"})
-
-
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """Bytes of an image's layers: ``shared`` with other images, and ``unique``."""
-
-    shared: int
-    unique: int
 
 
 def list_images(
@@ -66,7 +57,7 @@ def list_images(
                 continue
         elif dangling is True:
             continue
-        shared = sizes[image.id].shared if shared_size else -1
+        shared = sizes[image.id] if shared_size else -1
         count = containers.get(image.id, 0) if containers is not None else -1
         entries.append(views.list_view(image, tags, digests, count, shared))
     entries.sort(key=lambda entry: (-entry["Created"], entry["Id"]))
@@ -145,16 +136,14 @@ def boolean_filter(filters: Filters, key: str) -> bool | None:
     raise InvalidParameter(f"invalid filter '{key}=[{' '.join(values)}]'")
 
 
-def shared_sizes(store: ImageStore, images: Sequence[Image]) -> dict[str, Sizes]:
-    """What each image shares with others and has alone, by image id."""
+def shared_sizes(store: ImageStore, images: Sequence[Image]) -> dict[str, int]:
+    """Bytes of the layers that each image shares with others, by image id."""
     users = Counter(layer for image in images for layer in set(image.layers))
     size = store.layers.sizes()
-    result = {}
-    for image in images:
-        layers = set(image.layers)
-        shared = sum(size[layer] for layer in layers if users[layer] > 1)
-        result[image.id] = Sizes(shared, sum(size[layer] for layer in layers) - shared)
-    return result
+    return {
+        image.id: sum(size[layer] for layer in set(image.layers) if users[layer] > 1)
+        for image in images
+    }
 
 
 def layers_size(store: ImageStore) -> int:

@@ -126,6 +126,10 @@ class Root:
         options = f"lowerdir={lowers},upperdir=w/{operation.upper},workdir=w/{operation.work}"
         mounts.mount("overlay", "root", "overlay", 0, f"{options},userxattr")
         self._root = os.open("root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        if os.fstatvfs(self._root).f_flag & os.ST_RDONLY:
+            # Where the work directory cannot be made, overlayfs mounts read-only and says nothing.
+            refused = os.statvfs("w").f_flag & os.ST_RDONLY
+            raise KernelError("mount", "overlay", errno.EROFS if refused else errno.ENOSPC)
 
     def _layers(self, operation: rootplan.Layers) -> None:
         place = f"layers{operation.lowers[0]}"

@@ -175,10 +175,12 @@ def test_what_needs_room_says_so_and_leaves_nothing_half_made(
         lambda: engine.docker("exec", "writer", "test", "-s", "/file", check=False).returncode == 0
     )
     (tmp_path / "Dockerfile").write_text("FROM busybox\nRUN dd if=/dev/urandom of=/x count=512\n")
-    fill(engine.data_root.parent)
     before, images = tree(engine), engine.json("GET", "/images/json?all=1")
+    engine.docker("create", "--name", "made", "busybox", "true")
+    fill(engine.data_root.parent)
     for words in (
         ("create", "busybox"),
+        ("start", "made"),  # whose root would silently be read-only
         ("run", "-d", "--name", "late", "busybox", "sleep", "1000"),
         ("load", "-i", str(busybox_archive())),
         ("commit", "writer", "committed"),
@@ -193,6 +195,7 @@ def test_what_needs_room_says_so_and_leaves_nothing_half_made(
         assert FULL in failed.stderr.lower() + failed.stdout.lower(), (words, failed.stderr)
         engine.request("DELETE", "/containers/late?force=1")
         fill(engine.data_root.parent)
+    engine.docker("rm", "made")
     assert tree(engine) == before
     assert engine.json("GET", "/images/json?all=1") == images
     assert state(engine, "writer")["Running"]

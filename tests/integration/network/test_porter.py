@@ -202,7 +202,7 @@ async def test_an_engine_that_comes_when_the_porter_just_leaves(
     for _ in range(5):
         networks = make_networks()
         await networks.start()
-        await networks.reconcile({})
+        await networks.take_stock({})
         containers = Containers(networks, namespaces)
         identity, pid = await containers.run(PortBindings=bindings(tcp80="127.0.0.1:8080"))
         namespaces.serve(pid, "tcp", "0.0.0.0", 80)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.unit.fs.test_descent import deepen
+from tests.trees import deepen
 
 from wherry.errors import Conflict, NotFound
 from wherry.fs.opening import open_in_root

@@ -6,6 +6,7 @@ Class: slow-header denial of service (Slowloris), CWE-400.
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 from collections.abc import Iterator
 
@@ -54,6 +55,10 @@ def test_three_thousand_slow_heads_stop_nobody(short: Daemon) -> None:
         events.sendall(b"GET /events HTTP/1.1\r\nHost: e\r\n\r\n")
         assert events.recv(12) == b"HTTP/1.1 200"
         for number in range(3_000):
+            if number == 1_000:  # a burst: these come all at once for the engine
+                short.process.send_signal(signal.SIGSTOP)
+            if number == 1_900:
+                short.process.send_signal(signal.SIGCONT)
             slow = stack.enter_context(socket.socket(socket.AF_UNIX))
             slow.settimeout(60)
             slow.connect(short.socket)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tests.images import busybox_archive
 pytestmark = [pytest.mark.root, pytest.mark.timeout(240)]
 
 DEPTH = 2500
+PATIENCE = 60.0
 NEST = f"""
 half() {{ cd $1; for i in $(seq {DEPTH // 2}); do mkdir d && cd d || exit; done; }}
 nest() {{ mkdir $1/x && (half $1/x; echo leaf >leaf) && (half $1; mv $1/x/d d) && rmdir $1/x; }}
@@ -26,13 +28,13 @@ nest /v && nest /.
 @pytest.fixture(scope="module")
 def deep() -> Iterator[tuple[Daemon, str]]:
     """A daemon with an ended container that is 2,500 levels deep, and so is its volume."""
+    body = {
+        "Image": "busybox",
+        "Cmd": ["sh", "-c", NEST],
+        "HostConfig": {"Mounts": [{"Type": "volume", "Source": "deepvol", "Target": "/v"}]},
+    }
     with Daemon("-D") as daemon:
         daemon.json("POST", "/images/load", busybox_archive().read_bytes())
-        body = {
-            "Image": "busybox",
-            "Cmd": ["sh", "-c", NEST],
-            "HostConfig": {"Mounts": [{"Type": "volume", "Source": "deepvol", "Target": "/v"}]},
-        }
         made = daemon.json("POST", "/containers/create", body)["Id"]
         daemon.json("POST", f"/containers/{made}/start")
         assert daemon.json("POST", f"/containers/{made}/wait")["StatusCode"] == 0
@@ -126,7 +128,9 @@ def test_the_daemon_starts_again_and_removes_it(deep: tuple[Daemon, str]) -> Non
     assert daemon.process is not None
     daemon.process.wait()
     daemon.start()
-    assert daemon.json("GET", "/containers/json?all=1") == []
+    deadline = time.monotonic() + PATIENCE
+    while daemon.json("GET", "/containers/json?all=1"):
+        assert time.monotonic() < deadline
     daemon.json("DELETE", "/volumes/deepvol")
     left = [path.name for path in (daemon.data_root / "volumes").iterdir()]
     assert "deepvol" not in left

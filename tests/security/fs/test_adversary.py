@@ -15,12 +15,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.trees import empty_directory
 
 from wherry.errors import WherryError
 from wherry.fs.copying import copy_tree
-from wherry.fs.making import Metadata, describe_name, make_directories, set_mode
+from wherry.fs.making import Metadata, describe_name, set_mode
 from wherry.fs.measuring import disk_usage
-from wherry.fs.removing import empty_directory, remove_tree
+from wherry.fs.removing import remove_tree
 from wherry.storage.archive.extract import Extractor
 from wherry.storage.archive.reader import TarReader
 from wherry.storage.archive.stream import ByteStream
@@ -209,10 +210,6 @@ def test_descriptions(tmp_path: Path, filled: int) -> None:
             describe_name(filled, name, Metadata(0o4777, 1234, 1234, 12345))
 
     attack(tmp_path, work)
-
-
-def test_directories_on_the_way(tmp_path: Path, filled: int) -> None:
-    attack(tmp_path, lambda: make_directories(filled, ["d0", "inner", "new", "newer"]))
 
 
 def test_copying_into_it(tmp_path: Path, arena: int) -> None:

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import TestServer
 
-from wherry.hub.accounts.access import Role
+from wherry.hub.access import Role
 from wherry.hub.accounts.identify import hash_secret, new_secret
 from wherry.hub.accounts.passwords import hash_password
 from wherry.hub.app import make_app

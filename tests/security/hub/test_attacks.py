@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from wherry.errors import InvalidParameter
 from wherry.hub import outbound
-from wherry.hub.accounts.access import ANONYMOUS, Actor, Role
+from wherry.hub.access import ANONYMOUS, Actor, Role
 from wherry.hub.accounts.tokens import TokenIssuer
 from wherry.hub.demo import (
     Step,

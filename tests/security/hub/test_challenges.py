@@ -6,7 +6,7 @@ import re
 
 import aiohttp
 
-from wherry.hub.accounts.access import Actor
+from wherry.hub.access import Actor
 from wherry.hub.accounts.tokens import TokenIssuer
 from wherry.hub.records import users
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import aiohttp
 import pytest
 
-from wherry.hub.accounts.access import Role
+from wherry.hub.access import Role
 
 from .conftest import PASSWORD, ROLES, World, access_token, basic
 

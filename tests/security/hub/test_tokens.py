@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from wherry.hub.accounts.access import Role
+from wherry.hub.access import Role
 from wherry.hub.records import users
 
 from .conftest import PASSWORD, World, access_token, basic

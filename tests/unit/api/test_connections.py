@@ -1,5 +1,7 @@
 import asyncio
+import contextlib
 import resource
+import socket
 from pathlib import Path
 
 import pytest
@@ -125,14 +127,34 @@ async def test_three_thousand_slow_heads_stop_nobody(tmp_path: Path) -> None:
             writer.close()
 
 
+async def test_many_that_are_accepted_at_once_have_no_more_places(tmp_path: Path) -> None:
+    async with serving(tmp_path, limits=Limits(connections=20)) as server:
+        waiting = []
+        for _ in range(300):  # all before the server has its next turn
+            one = socket.socket(socket.AF_UNIX)
+            one.connect(server.path)
+            waiting.append(one)
+        assert (await get(server.path, "/_ping")).startswith(b"HTTP/1.1 200")
+        for one in waiting[:280]:
+            one.setblocking(False)
+            assert await asyncio.get_running_loop().sock_recv(one, 1) == b""
+        for one in waiting:
+            one.close()
+
+
 async def test_handshakes_that_do_not_come_give_way_too(
     tmp_path: Path, certificate: TLSFiles
 ) -> None:
     port = free_port()
     limits = Limits(connections=2, head_seconds=0.2)
     async with serving(tmp_path, Address("tcp", "127.0.0.1", port), certificate, limits):
+        at_once = [socket.create_connection(("127.0.0.1", port)) for _ in range(30)]
         silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(5)]
         assert [await ended(one) for one in silent] == [b""] * 5
+        for one in at_once:
+            one.setblocking(False)
+            with one, contextlib.suppress(ConnectionResetError):
+                assert await asyncio.get_running_loop().sock_recv(one, 1) == b""
 
 
 def test_the_limit_fits_into_half_of_the_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,8 +25,11 @@ def test_a_dead_daemons_pid_file_is_replaced_a_live_ones_is_not(tmp_path: Path) 
         path.write_text(stale)
         pidfile.write(str(path))
         assert path.read_text() == str(os.getpid())
-    script = "import sys; sys.stdin.read()"
-    with subprocess.Popen([sys.executable, "-c", script, "daemon"], stdin=subprocess.PIPE) as live:
+    script = "import sys; print(flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script, "daemon"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as live:
+        assert live.stdout is not None and live.stdout.readline()  # now it has its command line
         path.write_text(str(live.pid))
         with pytest.raises(Conflict, match=f"PID {live.pid} is still running"):
             pidfile.write(str(path))

@@ -15,6 +15,7 @@ import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.trees import empty_directory
 from tests.unit.builder.trees import tree
 
 from wherry.builder import fetch
@@ -24,7 +25,6 @@ from wherry.builder.layertree import LayerTree
 from wherry.builder.trees import Entry, Kind, walk
 from wherry.errors import InvalidParameter, Unavailable
 from wherry.fs.descent import descending
-from wherry.fs.removing import empty_directory
 
 
 def archive(*names: str) -> bytes:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from tests.trees import DEPTH, deepen, open_count
 
 from wherry.fs.descent import descending, walk
 from wherry.fs.removing import remove_tree
-
-DEPTH = 2500
 
 
 @pytest.fixture
@@ -22,28 +20,6 @@ def top(tmp_path: Path) -> Iterator[int]:
     for name in os.listdir(descriptor):
         remove_tree(descriptor, name)
     os.close(descriptor)
-
-
-def deepen(top: int, depth: int, name: str = "d") -> None:
-    """Nest directories; no path leads so far down."""
-    here = os.dup(top)
-    for _ in range(depth):
-        os.mkdir(name, dir_fd=here)
-        inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=here)
-        os.close(here)
-        here = inner
-    os.close(os.open("leaf", os.O_CREAT | os.O_WRONLY, dir_fd=here))
-    os.close(here)
-
-
-def open_count(top: int) -> int:
-    """Descriptors of this process that lead to or below a directory."""
-    prefix = os.readlink(f"/proc/self/fd/{top}")
-    count = 0
-    for name in os.listdir("/proc/self/fd"):
-        with suppress(OSError):
-            count += os.readlink(f"/proc/self/fd/{name}").startswith(prefix)
-    return count
 
 
 def test_a_deep_tree_is_walked_down_and_up_with_few_descriptors(top: int) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.unit.fs.test_descent import DEPTH, deepen
+from tests.trees import DEPTH, deepen, empty_directory
 
 from wherry.errors import KernelError
 from wherry.fs.copying import copy_tree
@@ -17,15 +17,13 @@ from wherry.fs.making import (
     attributes,
     describe,
     describe_name,
-    make_directories,
     make_directory,
     make_file,
-    set_attribute,
     set_mode,
 )
 from wherry.fs.opening import open_in_root, open_path, within_reach
 from wherry.fs.placing import private_directory, put_in_place
-from wherry.fs.removing import empty_directory, remove_tree
+from wherry.fs.removing import remove_tree
 
 
 @pytest.fixture
@@ -49,8 +47,6 @@ def test_a_link_in_the_way_is_an_error(tmp_path: Path, top: int) -> None:
             make_file(top, name)
         with pytest.raises(FileExistsError):
             make_directory(top, name)
-        with pytest.raises(NotADirectoryError):
-            make_directories(top, [name, "below"])
     assert list((tmp_path / "outside").iterdir()) == []
     assert not (tmp_path / "nowhere").exists()
 
@@ -81,15 +77,8 @@ def test_everything_about_an_open_file(tmp_path: Path, top: int) -> None:
     assert (tmp_path / "file").stat().st_mtime_ns == 5_000_000_001
     assert key in attributes(file)
     with pytest.raises(OSError):
-        set_attribute(file, "user." + "n" * 300, b"")
+        describe(file, Metadata(0o644, os.getuid(), os.getgid(), 0, (("user." + "n" * 300, b""),)))
     os.close(file)
-
-
-def test_directories_on_the_way_are_made(tmp_path: Path, top: int) -> None:
-    (tmp_path / "a").mkdir()
-    made = make_directories(top, ["a", "b", "c"])
-    assert os.path.samestat(os.fstat(made), (tmp_path / "a" / "b" / "c").stat())
-    os.close(made)
 
 
 def test_a_path_longer_than_the_kernel_takes_is_opened(tmp_path: Path, top: int) -> None:

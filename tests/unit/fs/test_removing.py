@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.fs.test_descent import DEPTH, deepen, open_count
+from tests.trees import DEPTH, NAMES, TREES, build, deepen, empty_directory, open_count
 
 from wherry.errors import KernelError
 from wherry.fs.measuring import disk_usage, disk_usage_of
-from wherry.fs.removing import empty_directory, remove_path, remove_tree, set_aside
+from wherry.fs.removing import remove_path, remove_tree, set_aside
 
 
 @pytest.fixture
@@ -74,32 +74,6 @@ def test_set_aside_then_remove(tmp_path: Path, top: int) -> None:
     assert (tmp_path / "private" / aside / "two").is_dir()
     assert set_aside(top, "one", private) is None
     os.close(private)
-
-
-NAMES = st.sampled_from(["a", "b", "c", "\udcff", "-", " "])
-TREES = st.recursive(
-    st.sampled_from(["file", "link", "fifo"]),
-    lambda inner: st.dictionaries(NAMES, inner, max_size=4),
-    max_leaves=30,
-)
-
-
-def build(at: int, tree: object) -> None:
-    """Make the content of a directory."""
-    assert isinstance(tree, dict)
-    for name, kind in tree.items():
-        if kind == "file":
-            with open(name, "xb", opener=lambda p, f: os.open(p, f, dir_fd=at)) as file:
-                file.write(b"x")
-        elif kind == "link":
-            os.symlink("..", name, dir_fd=at)
-        elif kind == "fifo":
-            os.mkfifo(name, dir_fd=at)
-        else:
-            os.mkdir(name, dir_fd=at)
-            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=at)
-            build(inner, kind)
-            os.close(inner)
 
 
 def weight(tree: object) -> int:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from wherry.hub.accounts.access import ANONYMOUS, Actor, Role, Standing, may_create, role
+from wherry.hub.access import ANONYMOUS, Actor, Role, Standing, may_create, role
 
 USER = Actor(user=1, name="ann")
 READ_ONLY = Actor(user=1, name="ann", ceiling=Role.READ)

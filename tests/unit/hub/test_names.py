@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from wherry.hub.registry import names
-from wherry.hub.registry.errors import RegistryError
+from wherry.hub.distribution import names
+from wherry.hub.distribution.errors import RegistryError
 
 
 @pytest.mark.parametrize("name", ["a/b", "a", "a0/b-c/d__e", "a.b/c", "x/" + "y" * 253])

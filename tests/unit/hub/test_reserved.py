@@ -9,16 +9,16 @@ import pytest
 from sqlalchemy import Connection
 
 from wherry.errors import Conflict
-from wherry.hub import retention
-from wherry.hub.accounts import reserved
-from wherry.hub.accounts.access import ANONYMOUS
+from wherry.hub import reserved, retention
+from wherry.hub.access import ANONYMOUS
 from wherry.hub.app import make_app
 from wherry.hub.config import HubConfig
 from wherry.hub.database import Database
+from wherry.hub.distribution import names
 from wherry.hub.hub import HUB
 from wherry.hub.migrations.run import migrate
 from wherry.hub.records import organisations, repositories, users
-from wherry.hub.registry import names, upstream
+from wherry.hub.registry import upstream
 
 OWNED = ("library", "mirror")
 

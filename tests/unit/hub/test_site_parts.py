@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+from typing import Any
 
-from wherry.hub.records.images import LayerView, clean_command, layers, settings
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wherry.hub.distribution.manifest import MOST_STEPS, read_config
+from wherry.hub.records.images import LayerView, clean_command, layers, notes, settings
+from wherry.hub.registry.manifests import creation_time
 from wherry.hub.web import plot
 from wherry.hub.web.compare import compare_images
-from wherry.hub.web.markdown import render
+from wherry.hub.web.markdown import render as render_markdown
 from wherry.hub.web.page import safe_next
-from wherry.hub.web.render import ago, human_count, human_size
+from wherry.hub.web.render import ago, human_count, human_size, iso_time, render
 
 
 @pytest.mark.parametrize(
@@ -28,7 +35,7 @@ from wherry.hub.web.render import ago, human_count, human_size
     ],
 )
 def test_markdown_lets_no_script_through(source: str) -> None:
-    html = render(source).lower()
+    html = render_markdown(source).lower()
     for bad in (
         "<script",
         "<img",
@@ -43,7 +50,7 @@ def test_markdown_lets_no_script_through(source: str) -> None:
 
 
 def test_markdown_renders_what_readmes_use() -> None:
-    html = render(
+    html = render_markdown(
         "# T\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```sh\nls\n```\n[l](https://e.example)"
     )
     assert "<h2>T</h2>" in html
@@ -53,7 +60,7 @@ def test_markdown_renders_what_readmes_use() -> None:
 
 
 def test_images_in_markdown_become_links() -> None:
-    assert render("![logo](https://e.example/l.png)").count("<a href=") == 1
+    assert render_markdown("![logo](https://e.example/l.png)").count("<a href=") == 1
 
 
 @pytest.mark.parametrize(
@@ -131,6 +138,104 @@ def test_comparison_of_images() -> None:
     ]
     assert (found.shared, found.removed, found.added) == (100, 10, 20)
     assert found.settings == [("-", "Cmd", "x"), ("+", "Cmd", "y")]
+
+
+def image_of(*digests: str) -> dict[str, Any]:
+    return {"layers": [LayerView("", digest, 1, "") for digest in digests], "settings": []}
+
+
+def signs(old: str, new: str) -> str:
+    found = compare_images(image_of(*old), image_of(*new))
+    assert "".join(step.layer.digest for step in found.steps if step.sign != "+") == old
+    assert "".join(step.layer.digest for step in found.steps if step.sign != "-") == new
+    return "".join(step.sign for step in found.steps)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("", "", ""),
+        ("ab", "ab", "=="),
+        ("abc", "axc", "=-+="),
+        ("abcd", "bcd", "-==="),
+        ("bcd", "abcd", "+==="),
+        ("axbyc", "apbqc", "=-+=-+="),
+        ("pabq", "rbas", None),
+        ("aaaa", "aaa", "===-"),
+        ("xx", "", "--"),
+    ],
+)
+def test_layers_are_compared_in_order(old: str, new: str, expected: str | None) -> None:
+    found = signs(old, new)
+    assert expected is None or found == expected
+    if expected is None:
+        assert found.count("=") == 1
+
+
+@given(st.text("abcdef", max_size=12), st.text("abcdef", max_size=12))
+def test_any_two_images_are_told_apart_completely(old: str, new: str) -> None:
+    signs(old, new)
+
+
+def test_comparing_thousands_of_layers_looks_at_each_a_few_times() -> None:
+    looks = 0
+
+    class Counted(str):
+        __slots__ = ()
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal looks
+            looks += 1
+            return str.__eq__(self, other)
+
+        __hash__ = str.__hash__
+
+    count = 2000
+    for old, new in (
+        (["x"] * count, ["x"] * (count + 1)),
+        (["a", *["x"] * count, "b"], ["c", *["x"] * count, "d"]),
+        ([f"{n}" for n in range(count)], [f"{n}" for n in reversed(range(count))]),
+    ):
+        looks = 0
+        compare_images(image_of(*map(Counted, old)), image_of(*map(Counted, new)))
+        assert 0 < looks < 20 * count
+
+
+def test_images_with_very_many_layers_are_shown_in_part() -> None:
+    many = {"layers": [{"digest": "sha256:a", "size": 1}] * 30_000}
+    assert len(layers(many, {})) == MOST_STEPS
+    steps = {"history": [{"created_by": "RUN x"}] * 30_000}
+    assert len(layers(many, steps)) == MOST_STEPS
+
+
+def test_texts_of_images_can_be_stored_and_shown() -> None:
+    odd = "\ud800\0x"
+    config = json.dumps(
+        {
+            "os": ["linux"],
+            "architecture": odd,
+            "created": "9999-12-31T23:59:59-14:00",
+            "history": [{"created_by": odd, "empty_layer": 3}, 7, {"created_by": {"a": 1}}],
+            "config": {"Env": "A=1", "Cmd": [odd, 3], "User": 5, "Labels": {odd: odd, "n": None}},
+        }
+    )
+    facts = read_config(config.encode())
+    assert facts is not None
+    assert facts.platform == "\N{REPLACEMENT CHARACTER}" * 2 + "x"
+    assert facts.config["history"][0] == {
+        "created_by": "\N{REPLACEMENT CHARACTER}" * 2 + "x",
+        "empty_layer": False,
+    }
+    json.dumps(facts.config, ensure_ascii=False).encode()
+    shown = dict(settings(facts.config["config"]))
+    assert set(shown) == {"Cmd", "Label"}
+    assert settings({"Env": 3, "Cmd": {"a": 1}, "Volumes": "x"}) == []
+    assert creation_time(facts.created) is None
+    assert creation_time("9999-12-31T23:59:59Z") == 253_402_300_799
+    assert creation_time("0001-01-01T00:00:00+23:59") is None
+    assert iso_time(253_402_350_000) == "" == iso_time(None)
+    assert notes({"annotations": {"a": odd, "b": [1]}})["b"] == "[1]"
+    render("error.html", message=odd, code=404).encode()
 
 
 @pytest.mark.parametrize(

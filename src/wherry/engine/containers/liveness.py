@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from wherry.engine.containers.container import Container
 from wherry.errors import Conflict, InvalidParameter, WherryError
 
-_FLAGS = 5  # of the fields behind the state
-_PF_EXITING = 0x4  # include/linux/sched.h
+_EXITING = 0x4  # PF_EXITING of <linux/sched.h>: its namespaces let nobody in any more
 
 
 def has_ended(container: Container) -> bool:
@@ -19,11 +18,11 @@ def has_ended(container: Container) -> bool:
         return True
     try:
         with open(f"/proc/{container.state.pid}/stat", encoding="ascii", errors="replace") as file:
-            state, *fields = file.read().rpartition(")")[2].split()
+            fields = file.read().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return True
-    # proc_pid_stat(5): one that exits has lost its namespaces before it becomes a zombie.
-    return state in ("Z", "X") or bool(int(fields[_FLAGS]) & _PF_EXITING)
+    state, flags = fields[0], int(fields[6])  # proc_pid_stat(5)
+    return state in ("Z", "X") or bool(flags & _EXITING)
 
 
 @contextmanager

@@ -13,8 +13,8 @@ import time
 from sqlalchemy import Connection
 
 from wherry.errors import Forbidden, Unauthorized
+from wherry.hub.access import ANONYMOUS, Actor, Role
 from wherry.hub.accounts import limits
-from wherry.hub.accounts.access import ANONYMOUS, Actor, Role
 from wherry.hub.accounts.passwords import PasswordVerifier, stamp
 from wherry.hub.accounts.tokens import TokenIssuer
 from wherry.hub.database import Database

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, select
 
 from wherry.errors import Unauthorized
-from wherry.hub.accounts.access import CATALOG, Actor
+from wherry.hub.access import CATALOG, Actor
 from wherry.hub.database import Database
 from wherry.hub.schema import signing_keys
 

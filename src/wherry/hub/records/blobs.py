@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, select, update
 
 from wherry.hub.database import upsert
-from wherry.hub.schema import blobs, owners, repositories, repository_blobs
+from wherry.hub.schema import blobs, repositories, repository_blobs
 
 
 @dataclass(frozen=True)
@@ -105,20 +105,6 @@ def holders(conn: Connection, digest: str, limit: int = 20) -> list[str]:
     return [row.name for row in rows]
 
 
-def owner_usage(conn: Connection, owner: int) -> int:
-    """Bytes of the distinct blobs in all repositories of an owner."""
-    shown = (
-        select(repository_blobs.c.digest)
-        .join(repositories, repositories.c.id == repository_blobs.c.repository_id)
-        .where(repositories.c.owner_id == owner)
-        .distinct()
-        .subquery()
-    )
-    sizes = conn.execute(select(blobs.c.size).join(shown, shown.c.digest == blobs.c.digest))
-    return sum(row.size for row in sizes)
-
-
-def quota(conn: Connection, owner: int, default: int) -> int:
-    """The owner's limit in bytes; 0 means none."""
-    own = conn.execute(select(owners.c.quota).where(owners.c.id == owner)).scalar()
-    return default if own is None else own
+def size(conn: Connection, digest: str) -> int | None:
+    """Bytes of a stored blob; None when it is gone."""
+    return conn.execute(select(blobs.c.size).where(blobs.c.digest == digest)).scalar()

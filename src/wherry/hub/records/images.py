@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from wherry.hub.distribution.manifest import MOST_STEPS, readable, run_settings
 from wherry.hub.schema import manifest_children, manifests, tags, trashed_tags
+
+_MOST_ANNOTATIONS = 200
 
 
 @dataclass(frozen=True)
@@ -56,9 +60,9 @@ class LayerView:
 
 
 def tag_views(
-    conn: Connection, repository: int, after: str = "", limit: int = 100
+    conn: Connection, repository: int, *, limit: int, skip: int = 0, part: str = ""
 ) -> list[TagView]:
-    """Tags, last changed first (``after`` pages by name when given)."""
+    """Tags whose names hold ``part``, last changed first, without the first ``skip``."""
     rows = conn.execute(
         select(
             tags.c.name,
@@ -73,9 +77,10 @@ def tag_views(
             manifests.c.total_size,
         )
         .join(manifests, manifests.c.id == tags.c.manifest_id)
-        .where(tags.c.repository_id == repository)
+        .where(*_named(repository, part))
         .order_by(tags.c.updated.desc(), tags.c.name.desc())
         .limit(limit)
+        .offset(skip)
     ).all()
     children = _children(conn, repository, [row.id for row in rows if row.kind == "index"])
     views = []
@@ -130,10 +135,18 @@ def _children(
     return found
 
 
-def count_tags(conn: Connection, repository: int) -> int:
-    """How many tags the repository has."""
-    query = select(func.count()).select_from(tags).where(tags.c.repository_id == repository)
+def count_tags(conn: Connection, repository: int, part: str = "") -> int:
+    """How many tags the repository has whose names hold ``part``."""
+    query = select(func.count()).select_from(tags).where(*_named(repository, part))
     return conn.execute(query).scalar_one()
+
+
+def _named(repository: int, part: str) -> list[Any]:
+    """Conditions for tags whose names hold ``part``, whatever the case."""
+    conditions: list[Any] = [tags.c.repository_id == repository]
+    if part:
+        conditions.append(func.lower(tags.c.name).contains(part.lower(), autoescape=True))
+    return conditions
 
 
 def image(conn: Connection, repository: int, digest: str) -> dict[str, Any] | None:
@@ -160,9 +173,9 @@ def image(conn: Connection, repository: int, digest: str) -> dict[str, Any] | No
         "created": row.created,
         "pushed": row.pushed,
         "pushed_by": row.pushed_by,
-        "annotations": document.get("annotations") or {},
+        "annotations": notes(document),
         "layers": layers(document, config),
-        "settings": settings(config.get("config") or {}),
+        "settings": settings(run if isinstance(run := config.get("config"), dict) else {}),
         "children": _children(conn, repository, [row.id]).get(row.id, [])
         if row.kind == "index"
         else [],
@@ -170,21 +183,30 @@ def image(conn: Connection, repository: int, digest: str) -> dict[str, Any] | No
 
 
 def layers(document: dict[str, Any], config: dict[str, Any]) -> list[LayerView]:
-    """The history of an image with the layer that each step made."""
-    blobs = list(document.get("layers") or [])
+    """The history of an image with the layer that each step made, up to ``MOST_STEPS`` of both."""
+    blobs = iter(document.get("layers") or [])
     views = []
-    for step in config.get("history") or []:
+    for step in (config.get("history") or [])[:MOST_STEPS]:
         if not isinstance(step, dict):
             continue
         command = clean_command(str(step.get("created_by") or step.get("comment") or ""))
         created = str(step.get("created") or "")
-        if step.get("empty_layer") or not blobs:
+        layer = None if step.get("empty_layer") else next(blobs, None)
+        if layer is None:
             views.append(LayerView(command, "", 0, created))
         else:
-            layer = blobs.pop(0)
             views.append(LayerView(command, layer["digest"], layer["size"], created))
-    views += [LayerView("", layer["digest"], layer["size"], "") for layer in blobs]
-    return views
+    rest = islice(blobs, max(MOST_STEPS - len(views), 0))
+    return views + [LayerView("", layer["digest"], layer["size"], "") for layer in rest]
+
+
+def notes(document: dict[str, Any]) -> dict[str, str]:
+    """The manifest's annotations as a page can show them."""
+    found = document.get("annotations")
+    if not isinstance(found, dict):
+        return {}
+    entries = list(found.items())[:_MOST_ANNOTATIONS]
+    return {readable(key, 300): readable(str(value), 500) for key, value in entries}
 
 
 def clean_command(text: str) -> str:
@@ -197,24 +219,19 @@ def clean_command(text: str) -> str:
     return text.removesuffix("# buildkit").strip()
 
 
-_SETTINGS = ("Entrypoint", "Cmd", "User", "WorkingDir", "StopSignal")
-
-
 def settings(config: dict[str, Any]) -> list[tuple[str, str]]:
     """What a container of the image would run with, as lines for a table."""
+    known = run_settings(config)
     lines = []
-    for key in _SETTINGS:
-        value = config.get(key)
+    for key in ("Entrypoint", "Cmd", "User", "WorkingDir", "StopSignal"):
+        value = known.get(key)
         if value:
-            lines.append((key, json.dumps(value) if isinstance(value, list) else str(value)))
+            lines.append((key, json.dumps(value) if isinstance(value, list) else value))
     for key, label in (("ExposedPorts", "Ports"), ("Volumes", "Volumes")):
-        value = config.get(key)
-        if isinstance(value, dict) and value:
-            lines.append((label, ", ".join(sorted(map(str, value)))))
-    lines += [("Env", str(entry)) for entry in config.get("Env") or []]
-    labels = config.get("Labels")
-    if isinstance(labels, dict):
-        lines += [("Label", f"{key}={value}") for key, value in sorted(labels.items())]
+        if known.get(key):
+            lines.append((label, ", ".join(sorted(known[key]))))
+    lines += [("Env", entry) for entry in known.get("Env", [])]
+    lines += [("Label", f"{key}={value}") for key, value in sorted(known.get("Labels", {}).items())]
     return lines
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, select, update
 
 from wherry.hub.database import upsert
-from wherry.hub.registry.manifest import ImageFacts, ParsedManifest
+from wherry.hub.distribution.manifest import ImageFacts, ParsedManifest
 from wherry.hub.schema import (
     manifest_blobs,
     manifest_children,

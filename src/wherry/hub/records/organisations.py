@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, exists, func, select, update
 
 from wherry.errors import Conflict
-from wherry.hub.accounts.access import Role
+from wherry.hub.access import Role
 from wherry.hub.database import upsert
 from wherry.hub.records import users as user_records
 from wherry.hub.records.repositories import create_owner

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, select, union_all, update
 
-from wherry.hub.accounts.access import Actor, Role, Standing
+from wherry.hub.access import Actor, Role, Standing
 from wherry.hub.database import upsert
 from wherry.hub.records import search
 from wherry.hub.schema import (

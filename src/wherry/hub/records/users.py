@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select, update
 
 from wherry.errors import Conflict, InvalidParameter, Unauthorized
-from wherry.hub.accounts import reserved
+from wherry.hub import reserved
 from wherry.hub.records.repositories import create_owner, owner_id, reserved_owners
 from wherry.hub.schema import access_tokens, sessions, users
 

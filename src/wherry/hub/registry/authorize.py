@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from aiohttp import web
 from sqlalchemy import Connection
 
-from wherry.hub.accounts.access import (
+from wherry.hub.access import (
     ACTION_ROLES,
     CATALOG,
     Actor,
@@ -20,11 +20,11 @@ from wherry.hub.accounts.access import (
     may_create,
     role,
 )
+from wherry.hub.distribution.errors import RegistryError, denied, name_unknown, unauthorized
+from wherry.hub.distribution.names import repository_name
 from wherry.hub.hub import hub_of
 from wherry.hub.records import repositories
 from wherry.hub.records.repositories import Repository
-from wherry.hub.registry.errors import RegistryError, denied, name_unknown, unauthorized
-from wherry.hub.registry.names import repository_name
 from wherry.hub.requests import SERVICE, actor_of, base_url
 
 CATALOG_PATH = "/v2/_catalog"

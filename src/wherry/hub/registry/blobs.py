@@ -10,13 +10,14 @@ from aiohttp import web
 from sqlalchemy import Connection
 
 from wherry.errors import NotFound
+from wherry.hub.distribution import names
+from wherry.hub.distribution.errors import RegistryError, blob_unknown
 from wherry.hub.hub import Hub, hub_of
 from wherry.hub.records import blobs, manifests
 from wherry.hub.records.blobs import Blob
 from wherry.hub.records.repositories import Repository
-from wherry.hub.registry import names, upstream
+from wherry.hub.registry import upstream
 from wherry.hub.registry.authorize import authorize
-from wherry.hub.registry.errors import RegistryError, blob_unknown
 from wherry.hub.registry.immutable import check_unneeded
 from wherry.hub.registry.relay import relay
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection
 
+from wherry.hub.distribution.errors import denied
 from wherry.hub.records import manifests
 from wherry.hub.records.repositories import Repository
-from wherry.hub.registry.errors import denied
 
 
 def is_immutable(repository: Repository, tag: str) -> bool:

@@ -8,10 +8,13 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
+from wherry.hub.distribution import names
+from wherry.hub.distribution.errors import RegistryError, page_size_invalid
+from wherry.hub.distribution.manifest import OCI_INDEX
 from wherry.hub.hub import hub_of
 from wherry.hub.records import manifests, repositories
 from wherry.hub.records.manifests import Referrer
-from wherry.hub.registry import names, upstream
+from wherry.hub.registry import upstream
 from wherry.hub.registry.authorize import (
     CATALOG_PATH,
     authorize,
@@ -19,8 +22,6 @@ from wherry.hub.registry.authorize import (
     may_know,
     requested_name,
 )
-from wherry.hub.registry.errors import RegistryError, page_size_invalid
-from wherry.hub.registry.manifest import OCI_INDEX
 from wherry.hub.requests import actor_of
 
 MAX_PAGE = 10_000

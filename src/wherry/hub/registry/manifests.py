@@ -10,31 +10,33 @@ from sqlalchemy import Connection
 
 from wherry.errors import NotFound
 from wherry.hub import events
-from wherry.hub.hub import Hub, hub_of
-from wherry.hub.records import blobs, manifests
-from wherry.hub.records.manifests import Manifest
-from wherry.hub.records.repositories import Repository
-from wherry.hub.registry import names, upstream
-from wherry.hub.registry.authorize import authorize, authorize_new, requested_name
-from wherry.hub.registry.errors import (
+from wherry.hub.distribution import names
+from wherry.hub.distribution.errors import (
     RegistryError,
     digest_invalid,
     manifest_blobs_unknown,
     manifest_unknown,
     tag_invalid,
 )
-from wherry.hub.registry.immutable import check_mutable, check_unneeded
-from wherry.hub.registry.manifest import (
+from wherry.hub.distribution.manifest import (
     MAX_CONFIG,
     ImageFacts,
     ParsedManifest,
     parse,
     read_config,
 )
+from wherry.hub.hub import Hub, hub_of
+from wherry.hub.records import blobs, manifests
+from wherry.hub.records.manifests import Manifest
+from wherry.hub.records.repositories import Repository
+from wherry.hub.registry import upstream
+from wherry.hub.registry.authorize import authorize, authorize_new, requested_name
+from wherry.hub.registry.immutable import check_mutable, check_unneeded
 from wherry.hub.requests import actor_of, client_address
 
 _MAX_TAGS = 50
 """Each is answered with a header of its own, and common clients refuse a hundred headers."""
+_LAST_MOMENT = 253_402_300_799  # the end of the year 9999, by UTC
 
 
 async def get_manifest(request: web.Request) -> web.Response:
@@ -149,14 +151,21 @@ def store(conn: Connection, repository: Repository, push: Push, sparse: bool) ->
 
 def _created(push: Push) -> int | None:
     text = push.image.created if push.image else ""
-    text = text or push.parsed.annotations.get("org.opencontainers.image.created", "")
+    return creation_time(
+        text or push.parsed.annotations.get("org.opencontainers.image.created", "")
+    )
+
+
+def creation_time(text: str) -> int | None:
+    """Unix seconds of an ISO 8601 time; None for what is none or lies outside 1970 to 9999."""
     try:
         moment = datetime.datetime.fromisoformat(text)
     except ValueError:
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=datetime.UTC)
-    return int(moment.timestamp()) if moment.year >= 1970 else None
+    seconds = int(moment.timestamp())
+    return seconds if 0 <= seconds <= _LAST_MOMENT else None
 
 
 async def _image_facts(

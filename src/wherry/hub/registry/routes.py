@@ -9,16 +9,18 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from wherry.errors import Forbidden, InvalidParameter, Unauthorized
-from wherry.hub.accounts.access import Actor
-from wherry.hub.hub import hub_of
-from wherry.hub.registry import blobs, listings, manifests, token, uploads
-from wherry.hub.registry.authorize import CATALOG_PATH, renewal
-from wherry.hub.registry.errors import (
+from wherry.hub.access import Actor
+from wherry.hub.distribution.errors import (
     RegistryError,
+    no_space,
     too_many_requests,
     unsupported,
 )
+from wherry.hub.hub import hub_of
+from wherry.hub.registry import blobs, listings, manifests, token, uploads
+from wherry.hub.registry.authorize import CATALOG_PATH, renewal
 from wherry.hub.requests import ACTOR, SERVICE, client_address
+from wherry.hub.space import NoSpace
 
 log = logging.getLogger("wherry.hub")
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -97,6 +99,9 @@ def _in_registry_form(handler: _Handler) -> _Handler:
             return _error(request, error)
         except InvalidParameter as error:
             return _error(request, RegistryError(400, "UNSUPPORTED", str(error)))
+        except NoSpace as error:
+            log.error("%s %s: %s", request.method, request.path, error)
+            return _error(request, no_space(str(error)))
         except web.HTTPException:
             raise
         except (ConnectionError, TimeoutError):

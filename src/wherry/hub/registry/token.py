@@ -9,16 +9,16 @@ from typing import Any
 from aiohttp import web
 
 from wherry.errors import Forbidden, Unauthorized
-from wherry.hub.accounts.access import ACTION_ROLES, Actor, Role
-from wherry.hub.hub import Hub, hub_of
-from wherry.hub.registry.authorize import challenge, look
-from wherry.hub.registry.errors import (
+from wherry.hub.access import ACTION_ROLES, Actor, Role
+from wherry.hub.distribution.errors import (
     RegistryError,
     denied,
     too_many_requests,
     unauthorized,
 )
-from wherry.hub.registry.names import repository_name
+from wherry.hub.distribution.names import repository_name
+from wherry.hub.hub import Hub, hub_of
+from wherry.hub.registry.authorize import challenge, look
 from wherry.hub.registry.upstream import mirrored_role
 from wherry.hub.requests import SERVICE, actor_of, client_address, form_fields
 

@@ -23,15 +23,11 @@ from sqlalchemy import Connection, select
 
 from wherry.errors import InvalidParameter
 from wherry.hub import outbound
-from wherry.hub.accounts.access import Actor, Role, role
+from wherry.hub.access import Actor, Role, role
 from wherry.hub.config import UpstreamConfig
-from wherry.hub.hub import Hub, hub_of
-from wherry.hub.records import blobs, manifests, repositories
-from wherry.hub.records.repositories import Repository
-from wherry.hub.registry import names, uploads
-from wherry.hub.registry.authorize import Look, look
-from wherry.hub.registry.errors import RegistryError
-from wherry.hub.registry.manifest import (
+from wherry.hub.distribution import names
+from wherry.hub.distribution.errors import RegistryError
+from wherry.hub.distribution.manifest import (
     DOCKER_LIST,
     DOCKER_MANIFEST,
     OCI_INDEX,
@@ -41,6 +37,11 @@ from wherry.hub.registry.manifest import (
     parse,
     read_config,
 )
+from wherry.hub.hub import Hub, hub_of
+from wherry.hub.records import blobs, manifests, repositories
+from wherry.hub.records.repositories import Repository
+from wherry.hub.registry import uploads
+from wherry.hub.registry.authorize import Look, look
 from wherry.hub.requests import actor_of
 from wherry.hub.schema import tags
 

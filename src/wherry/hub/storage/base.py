@@ -28,7 +28,7 @@ class BlobStorage(Protocol):
     """Local files or S3. ``state`` is small JSON that the hub keeps between requests."""
 
     async def start(self, upload: str) -> State:
-        """Begins an upload and returns its first state."""
+        """Begins an upload and returns its first state. Raises NoSpace."""
         ...
 
     async def size(self, upload: str, state: State) -> int:
@@ -41,12 +41,13 @@ class BlobStorage(Protocol):
         """Appends ``chunks``; ``update`` sees the same bytes in the same order, in a thread.
 
         When the client breaks off, what arrived is kept and the error goes on to the caller.
-        Raises Conflict when another request is appending.
+        Raises Conflict when another request is appending, and NoSpace when the storage is full:
+        what had arrived is given up then.
         """
         ...
 
     async def finish(self, upload: str, state: State, digest: str) -> str:
-        """Makes the upload a durable blob and returns its location."""
+        """Makes the upload a durable blob and returns its location. Raises NoSpace."""
         ...
 
     async def cancel(self, upload: str, state: State) -> None:
@@ -73,6 +74,10 @@ class BlobStorage(Protocol):
         """Every stored blob."""
         ...
 
+    def forgotten(self, before: float) -> AsyncIterator[tuple[str, State]]:
+        """Uploads, with a state to cancel them by, that nothing was written to since ``before``."""
+        ...
+
     async def check(self) -> None:
-        """Raises when the storage cannot be written (health endpoint)."""
+        """Writes something, and raises when that fails (``/ready``)."""
         ...

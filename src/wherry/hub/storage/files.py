@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import secrets
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from wherry.errors import Conflict, NotFound
+from wherry.hub.space import NoSpace, is_full, room
 from wherry.hub.storage.base import State, Stored, Update
 
 Parameters = ParamSpec("Parameters")
@@ -37,7 +39,14 @@ class FileStorage:
         self._sync_pool = ThreadPoolExecutor(32, "hub-sync")
 
     async def start(self, upload: str) -> State:
-        os.close(os.open(self._uploads / upload, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        if room(self._uploads) < 0:
+            raise NoSpace
+        try:
+            os.close(os.open(self._uploads / upload, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        except OSError as error:
+            if is_full(error):
+                raise NoSpace from error
+            raise
         return {}
 
     async def size(self, upload: str, state: State) -> int:
@@ -53,6 +62,8 @@ class FileStorage:
         handle = self._open_upload(upload)
 
         def work(batch: list[bytes]) -> None:
+            if room(self._uploads) < sum(map(len, batch)):
+                raise NoSpace
             _write_all(handle, batch)
             for chunk in batch:
                 update(chunk)
@@ -67,9 +78,18 @@ class FileStorage:
             try:
                 if pending is not None:
                     await asyncio.shield(pending)
+            except (OSError, NoSpace) as error:
+                raise await self._given_up(upload, error) from error
             finally:
                 os.close(handle)
         return state
+
+    async def _given_up(self, upload: str, error: OSError | NoSpace) -> Exception:
+        """Frees at once what a full disk cannot complete; the error for the caller."""
+        if isinstance(error, NoSpace) or is_full(error):
+            await self._call(_unlink, self._uploads / upload)
+            return NoSpace()
+        return error
 
     def _open_upload(self, upload: str) -> int:
         try:
@@ -88,7 +108,10 @@ class FileStorage:
         location = f"{algorithm}/{encoded[:2]}/{encoded}.{upload[:8]}"
         loop = asyncio.get_running_loop()
         source, target = self._uploads / upload, self._blobs / location
-        await loop.run_in_executor(self._sync_pool, _publish, source, target)
+        try:
+            await loop.run_in_executor(self._sync_pool, _publish, source, target)
+        except OSError as error:
+            raise await self._given_up(upload, error) from error
         return location
 
     async def cancel(self, upload: str, state: State) -> None:
@@ -132,9 +155,17 @@ class FileStorage:
                         continue
                     yield Stored(f"{algorithm}/{shard}/{name}", modified)
 
+    async def forgotten(self, before: float) -> AsyncIterator[tuple[str, State]]:
+        for name in await self._call(os.listdir, self._uploads):
+            try:
+                modified = (self._uploads / name).stat().st_mtime
+            except FileNotFoundError:
+                continue
+            if modified < before:
+                yield name, {}
+
     async def check(self) -> None:
-        if not os.access(self._uploads, os.W_OK):
-            raise Conflict(f"{self._uploads} is not writable")
+        await self._call(_probe, self._uploads)
 
     async def _call(
         self,
@@ -199,6 +230,20 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _probe(folder: Path) -> None:
+    """Writes a small file through to the disk. Raises NoSpace and OSError."""
+    if room(folder) < 0:
+        raise NoSpace
+    path = folder / f"ready-{secrets.token_hex(8)}"
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.write(handle, b"ready\n" * 100)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+        path.unlink(missing_ok=True)
 
 
 def _unlink(path: Path) -> None:

@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError
 
 from wherry.errors import NotFound
 from wherry.hub.config import S3Config
+from wherry.hub.space import NoSpace
 from wherry.hub.storage.base import State, Stored, Update
 
 Parameters = ParamSpec("Parameters")
@@ -30,6 +31,7 @@ _LARGE_AFTER = 1000
 _READ = 256 * 1024
 _LINK_SECONDS = 900
 _THREADS = 16
+_FULL = 507  # Insufficient Storage (RFC 4918, section 11.5), as S3 servers with disks say
 
 
 class S3Storage:
@@ -178,8 +180,24 @@ class S3Storage:
             if not token:
                 return
 
+    async def forgotten(self, before: float) -> AsyncIterator[tuple[str, State]]:
+        token: str | None = None
+        prefix = f"{self._prefix}uploads/"
+        while True:
+            more = {"ContinuationToken": token} if token else {}
+            page = await self._call(
+                self._client.list_objects_v2, Bucket=self._bucket, Prefix=prefix, **more
+            )
+            for entry in page.get("Contents", []):
+                if entry["LastModified"].timestamp() < before:
+                    upload = entry["Key"].removeprefix(prefix).partition("/")[0]
+                    yield upload, {"multipart": "", "parts": [], "size": 0, "tail": 0}
+            token = page.get("NextContinuationToken")
+            if not token:
+                return
+
     async def check(self) -> None:
-        await self._call(self._client.head_bucket, Bucket=self._bucket)
+        await self._put(f"{self._prefix}ready", b"ready\n")
 
     def _key(self, upload: str) -> str:
         return f"{self._prefix}blobs/{upload}"
@@ -227,7 +245,12 @@ class S3Storage:
         **kwargs: Parameters.kwargs,
     ) -> Result:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, lambda: function(*args, **kwargs))
+        try:
+            return await loop.run_in_executor(self._pool, lambda: function(*args, **kwargs))
+        except ClientError as error:
+            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == _FULL:
+                raise NoSpace("no space left in the registry's bucket") from error
+            raise
 
 
 def _is_missing(error: ClientError) -> bool:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from wherry.errors import Forbidden, NotFound
-from wherry.hub.accounts.access import Role
+from wherry.hub.access import Role
+from wherry.hub.distribution.errors import RegistryError
+from wherry.hub.distribution.names import repository_name
 from wherry.hub.hub import hub_of
 from wherry.hub.records.repositories import Repository
 from wherry.hub.registry.authorize import look
-from wherry.hub.registry.errors import RegistryError
-from wherry.hub.registry.names import repository_name
 from wherry.hub.requests import actor_of
 
 

@@ -10,8 +10,8 @@ from sqlalchemy import Connection
 
 from wherry.errors import Forbidden, InvalidParameter, NotFound, Unauthorized, WherryError
 from wherry.hub import events, texts
+from wherry.hub.access import Role
 from wherry.hub.accounts import limits
-from wherry.hub.accounts.access import Role
 from wherry.hub.accounts.identify import hash_secret, new_secret
 from wherry.hub.accounts.passwords import check_strength
 from wherry.hub.hub import hub_of

@@ -7,13 +7,13 @@ from sqlalchemy import Connection
 
 from wherry.errors import Forbidden, InvalidParameter, NotFound
 from wherry.hub import events
+from wherry.hub.access import Role
 from wherry.hub.accounts import limits
-from wherry.hub.accounts.access import Role
+from wherry.hub.distribution.names import tag_name
 from wherry.hub.hub import hub_of
 from wherry.hub.records import restore, social
 from wherry.hub.records.social import Comment
 from wherry.hub.registry import manifests
-from wherry.hub.registry.names import tag_name
 from wherry.hub.requests import client_address
 from wherry.hub.web.access import Seen, see, url
 from wherry.hub.web.page import back, form_of, user_of
@@ -39,7 +39,9 @@ async def add_comment(request: web.Request) -> web.StreamResponse:
     body = _body(request)
     if not await hub_of(request).db.write(limits.count, [(limits.COMMENTS, user.name)]):
         raise Forbidden("too many comments at once; wait some minutes")
-    await hub_of(request).db.write(social.add_comment, seen.repository.id, user.id, body)
+    hub = hub_of(request)
+    await hub.db.write(social.add_comment, seen.repository.id, user.id, body)
+    hub.background(hub.renderer.html(body))
     return back(f"{url(seen.repository.name)}#comments")
 
 
@@ -69,7 +71,9 @@ async def edit_comment(request: web.Request) -> web.StreamResponse:
     seen, comment = await _comment(request)
     if comment.user_id != user.id:
         raise Forbidden("only its author may edit a comment")
-    await hub_of(request).db.write(social.edit_comment, comment.id, _body(request))
+    hub, body = hub_of(request), _body(request)
+    await hub.db.write(social.edit_comment, comment.id, body)
+    hub.background(hub.renderer.html(body))
     return back(f"{url(seen.repository.name)}#comments", "saved")
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
+from urllib.parse import quote
 
 from aiohttp import web
 from sqlalchemy import Connection, func, select
@@ -10,7 +12,8 @@ from sqlalchemy import Connection, func, select
 from wherry.errors import Conflict, NotFound
 from wherry.hub import collector, events
 from wherry.hub.hub import hub_of
-from wherry.hub.records import organisations, users
+from wherry.hub.records import jobs, organisations, quotas, users
+from wherry.hub.records.quotas import parse_quota
 from wherry.hub.records.users import User
 from wherry.hub.requests import client_address
 from wherry.hub.schema import audit, blobs, manifests, repositories, uploads
@@ -32,13 +35,31 @@ async def overview(request: web.Request) -> web.StreamResponse:
     """Figures, accounts and the latest of the audit trail."""
     _administrator(request)
     after = request.query.get("after", "")[:40]
+    owner = request.query.get("owner", "").strip().lower()[:40]
     hub = hub_of(request)
-    values = await hub.db.read(_overview, after)
+    values = await hub.db.read(_overview, after, owner)
+    default = hub.config.owner_quota
     taken = await hub.db.read(organisations.taken, hub.config.reserved_owners)
-    return show(request, "administration.html", taken=taken, **values)
+    return show(
+        request,
+        "administration.html",
+        asked=owner,
+        default_quota=default,
+        taken=taken,
+        **values,
+    )
 
 
-def _overview(conn: Connection, after: str) -> dict[str, Any]:
+def _limits(conn: Connection, owner: str) -> list[quotas.Usage]:
+    """Owners with limits of their own, and the one that was asked for."""
+    found = quotas.usages(conn)
+    if owner and owner not in {usage.owner for usage in found}:
+        asked = quotas.usage(conn, owner)
+        found = [asked, *found] if asked else found
+    return found
+
+
+def _overview(conn: Connection, after: str, owner: str) -> dict[str, Any]:
     def count(table: Any) -> int:
         return conn.execute(select(func.count()).select_from(table)).scalar_one()
 
@@ -54,6 +75,9 @@ def _overview(conn: Connection, after: str) -> dict[str, Any]:
         ],
         "stored": int(size),
         "accounts": users.listing(conn, after),
+        "jobs": jobs.listing(conn),
+        "now": int(time.time()),
+        "limits": _limits(conn, owner),
         "trail": [dict(row._mapping) for row in rows],
     }
 
@@ -102,6 +126,22 @@ async def take_over(request: web.Request) -> web.StreamResponse:
 
     await hub.db.write(store)
     return back("/admin", "saved")
+
+
+async def set_quota(request: web.Request) -> web.StreamResponse:
+    """Sets how much an owner may store."""
+    admin, form, db = _administrator(request), form_of(request), hub_of(request).db
+    owner = form.get("owner", "").strip().lower()
+    size = parse_quota(form.get("quota", ""))
+    address = client_address(request)
+
+    def store(conn: Connection) -> None:
+        if not quotas.set_limit(conn, owner, size):
+            raise NotFound(f"there is no owner {owner}")
+        events.record(conn, admin.name, address, "quota changed", owner, owner, {"quota": size})
+
+    await db.write(store)
+    return back(f"/admin?owner={quote(owner)}", "saved")
 
 
 async def collect(request: web.Request) -> web.StreamResponse:

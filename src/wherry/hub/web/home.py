@@ -8,13 +8,13 @@ from aiohttp import web
 from sqlalchemy import Connection, func, select
 
 from wherry.errors import NotFound
-from wherry.hub.accounts.access import Actor
+from wherry.hub.access import Actor
 from wherry.hub.hub import hub_of
 from wherry.hub.records import organisations, repositories, search
 from wherry.hub.requests import actor_of
 from wherry.hub.schema import repositories as repository_table
 from wherry.hub.schema import users
-from wherry.hub.web.page import VISIT, show
+from wherry.hub.web.page import VISIT, page_number, show
 
 _PAGE = 20
 _HOME = 9
@@ -50,8 +50,7 @@ async def search_page(request: web.Request) -> web.StreamResponse:
     """Search results, ranked, in pages."""
     hub = hub_of(request)
     query = request.query.get("q", "").strip()[:200]
-    text = request.query.get("page", "1")
-    number = min(max(int(text), 1), _MAX_PAGES) if text.isdecimal() and len(text) < 6 else 1
+    number = min(page_number(request), _MAX_PAGES)
     official = True if request.query.get("official") == "1" else None
     total, found = await hub.db.read(
         _search, actor_of(request), hub.config.anonymous_pull, query, number, official

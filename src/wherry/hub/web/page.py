@@ -19,13 +19,14 @@ from wherry.errors import (
     Unauthorized,
     WherryError,
 )
-from wherry.hub.accounts.access import ANONYMOUS, Actor
+from wherry.hub.access import ANONYMOUS, Actor
 from wherry.hub.accounts.identify import hash_secret
+from wherry.hub.distribution.errors import RegistryError
 from wherry.hub.hub import hub_of
 from wherry.hub.records import users
 from wherry.hub.records.users import User
-from wherry.hub.registry.errors import RegistryError
 from wherry.hub.requests import ACTOR, base_url, form_fields, scheme
+from wherry.hub.space import NoSpace
 from wherry.hub.web.render import render
 
 SESSION_COOKIE = "hub_session"
@@ -51,6 +52,7 @@ _STATUS: tuple[tuple[type[WherryError], int], ...] = (
     (Forbidden, 403),
     (NotFound, 404),
     (Conflict, 409),
+    (NoSpace, 507),
 )
 
 
@@ -147,6 +149,12 @@ def user_of(request: web.Request) -> User:
 def form_of(request: web.Request) -> dict[str, str]:
     """The checked form of a POST."""
     return request[VISIT].form
+
+
+def page_number(request: web.Request) -> int:
+    """Which page of a list the URL asks for, from 1 on."""
+    text = request.query.get("page", "1")
+    return max(int(text), 1) if text.isdecimal() and len(text) < 6 else 1
 
 
 async def named_user(request: web.Request) -> User:

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader, select_autoescape
-from markupsafe import Markup
 
-from wherry.hub.registry.names import display_name
-from wherry.hub.web import markdown
+from wherry.hub.distribution.names import display_name
 
+_LAST_MOMENT = 253_402_300_799  # the end of the year 9999
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _PERIODS = (
     (365 * 86_400, "year"),
@@ -58,7 +57,7 @@ def ago(moment: int | None, now: float | None = None) -> str:
 
 def iso_time(moment: int | None) -> str:
     """A machine-readable time, for ``<time datetime>``."""
-    if moment is None:
+    if moment is None or not 0 <= moment <= _LAST_MOMENT:
         return ""
     return datetime.datetime.fromtimestamp(moment, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -95,7 +94,6 @@ def _environment() -> Environment:
         hue=hue,
         last_part=last_part,
         display=display_name,
-        markdown=lambda source: Markup(markdown.render(source)),
     )
     return environment
 
@@ -104,5 +102,10 @@ _templates = _environment()
 
 
 def render(template: str, **values: Any) -> str:
-    """The HTML of a template."""
-    return _templates.get_template(template).render(**values)
+    """The HTML of a template.
+
+    Text from outside can hold halves of surrogate pairs (JSON has escapes for them), which no
+    encoding of a page can carry: they become question marks.
+    """
+    html = _templates.get_template(template).render(**values)
+    return html.encode("utf-8", "replace").decode()

@@ -5,27 +5,33 @@ from __future__ import annotations
 from typing import Any
 
 from aiohttp import web
+from markupsafe import Markup
 from sqlalchemy import Connection
 
 from wherry.errors import NotFound
-from wherry.hub.accounts.access import Role
+from wherry.hub.access import Role
+from wherry.hub.distribution.names import is_digest
 from wherry.hub.hub import hub_of
 from wherry.hub.records import images, manifests, repositories, social
-from wherry.hub.registry.names import is_digest
 from wherry.hub.web import plot
 from wherry.hub.web.access import Seen, see
 from wherry.hub.web.compare import compare_images
-from wherry.hub.web.page import VISIT, show
+from wherry.hub.web.page import VISIT, page_number, show
 
 _DAYS = 30
+_TAGS = 100
 
 
 async def overview(request: web.Request) -> web.StreamResponse:
     """README, pull command, latest tags, pulls over time, comments."""
     seen = await see(request)
     user = request[VISIT].user
-    values = await hub_of(request).db.read(_overview, seen, user.id if user else None)
-    return show(request, "repository.html", tab="overview", seen=seen, **values)
+    hub = hub_of(request)
+    values = await hub.db.read(_overview, seen, user.id if user else None)
+    texts = [values["readme"], *(comment.body for comment in values["comments"])]
+    readme, *bodies = map(Markup, await hub.renderer.htmls(texts))
+    values["readme"] = readme if values["readme"].strip() else ""
+    return show(request, "repository.html", tab="overview", seen=seen, bodies=bodies, **values)
 
 
 def _overview(conn: Connection, seen: Seen, user: int | None) -> dict[str, Any]:
@@ -51,22 +57,36 @@ def _pull_tag(tags: list[images.TagView]) -> str:
 
 
 async def tags(request: web.Request) -> web.StreamResponse:
-    """All tags with sizes, platforms and dates."""
+    """A page of the tags, or of those whose names hold a text: sizes, platforms and dates."""
     seen = await see(request)
-    values = await hub_of(request).db.read(_tags, seen, request[VISIT].user)
-    return show(request, "tags.html", tab="tags", seen=seen, **values)
+    part = request.query.get("filter", "").strip()[:128]
+    number = page_number(request)
+    values = await hub_of(request).db.read(_tags, seen, request[VISIT].user, part, number)
+    return show(request, "tags.html", tab="tags", seen=seen, part=part, **values)
 
 
-def _tags(conn: Connection, seen: Seen, user: Any) -> dict[str, Any]:
+def _tags(conn: Connection, seen: Seen, user: Any, part: str, number: int) -> dict[str, Any]:
     repository = seen.repository
-    shown = images.tag_views(conn, repository.id, limit=500)
+    found = images.count_tags(conn, repository.id, part)
+    pages = max((found + _TAGS - 1) // _TAGS, 1)
+    number = min(number, pages)
+    skip = (number - 1) * _TAGS
     return {
         "repository": repository,
-        "tags": shown,
+        "tags": images.tag_views(conn, repository.id, limit=_TAGS, skip=skip, part=part),
+        "found": found,
+        "number": number,
+        "pages": pages,
         "tag_count": images.count_tags(conn, repository.id),
         "starred": user is not None and social.has_star(conn, repository.id, user.id),
         "may_delete": seen.role >= Role.ADMIN,
     }
+
+
+def _choices(conn: Connection, repository: int, *chosen: str) -> list[str]:
+    """What can be compared: the newest tags, and what was chosen already."""
+    newest = [tag.name for tag in images.tag_views(conn, repository, limit=_TAGS)]
+    return list(dict.fromkeys([*chosen, *newest]))
 
 
 def _resolve(conn: Connection, repository: int, reference: str) -> dict[str, Any]:
@@ -132,7 +152,7 @@ def _compare(
         "before": before["image"],
         "after": after["image"],
         "difference": compare_images(before["image"], after["image"]),
-        "tags": images.tag_views(conn, repository.id, limit=200),
+        "tags": _choices(conn, repository.id, old, new),
         "tag_count": before["tag_count"],
         "starred": before["starred"],
     }

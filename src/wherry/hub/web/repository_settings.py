@@ -11,12 +11,12 @@ from sqlalchemy import Connection, select
 
 from wherry.errors import Conflict, Forbidden, InvalidParameter, WherryError
 from wherry.hub import events
-from wherry.hub.accounts.access import Role
+from wherry.hub.access import Role
+from wherry.hub.distribution.names import repository_name
 from wherry.hub.hub import hub_of
 from wherry.hub.outbound import check_url
 from wherry.hub.records import images, organisations, repositories, social
 from wherry.hub.records.repositories import Repository
-from wherry.hub.registry.names import repository_name
 from wherry.hub.requests import client_address
 from wherry.hub.schema import deliveries, webhooks
 from wherry.hub.web.access import see, url
@@ -106,9 +106,9 @@ async def change(request: web.Request) -> web.StreamResponse:
         "immutable_tags": " ".join(form.get("immutable_tags", "").split())[:500],
         "retention": _retention(form),
     }
-    await hub_of(request).db.write(
-        _change, seen.repository, values, user.name, client_address(request)
-    )
+    hub = hub_of(request)
+    await hub.db.write(_change, seen.repository, values, user.name, client_address(request))
+    hub.background(hub.renderer.html(values["readme"]))
     return back(url(seen.repository.name, "settings"), "saved")
 
 

@@ -53,6 +53,7 @@ POST = {
     "/new/organisation": organisation.create,
     "/admin/user": administration.change_user,
     "/admin/take-over": administration.take_over,
+    "/admin/quota": administration.set_quota,
     "/admin/collect": administration.collect,
     "/u/{owner}/-/settings": organisation.change,
     "/u/{owner}/-/member": organisation.set_member,

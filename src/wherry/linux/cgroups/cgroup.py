@@ -338,18 +338,23 @@ def _delegate(directory: str) -> None:
 
 
 def _remove_tree(directory: str) -> None:
+    """Remove a cgroup with all in it, however deep a container has nested them."""
     deadline = time.monotonic() + 5
-    while True:
+    pending = [directory]
+    while pending:
         try:
-            os.rmdir(directory)
-            return
+            os.rmdir(pending[-1])
+            pending.pop()
+            continue
         except FileNotFoundError:
-            return
+            pending.pop()
+            continue
         except OSError as error:
             if error.errno != errno.EBUSY or time.monotonic() > deadline:
-                raise KernelError("remove cgroup", directory, error.errno or 0) from error
-        children = [entry.path for entry in os.scandir(directory) if entry.is_dir()]
-        for child in children:
-            _remove_tree(child)
+                raise KernelError("remove cgroup", pending[-1], error.errno or 0) from error
+        children: list[str] = []
+        with contextlib.suppress(FileNotFoundError), os.scandir(pending[-1]) as entries:
+            children = [entry.path for entry in entries if entry.is_dir()]
+        pending += children
         if not children:
             time.sleep(0.001)  # the last task is still being reaped

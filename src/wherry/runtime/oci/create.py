@@ -96,12 +96,12 @@ def create(root: str, container: str, options: CreateOptions) -> tuple[Container
     rootfs = os.path.normpath(os.path.join(bundle_path, spec["root"]["path"]))
     if not os.path.isdir(rootfs):
         raise InvalidParameter(f"rootfs is not a folder: {rootfs}")
-    cgroup = cgroup_path(spec, container, options.systemd_cgroup)
-    if others := Cgroup(cgroup).pids():  # they would be killed with the container
-        raise Conflict(f"container's cgroup is not empty: {len(others)} process(es) found")
+    cgroup = Cgroup(cgroup_path(spec, container, options.systemd_cgroup))
     with contextlib.ExitStack() as undo:
         folder = make_folder(root, container)
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
+        if others := cgroup.pids():  # they would be killed with the container
+            raise Conflict(f"container's cgroup is not empty: {len(others)} process(es) found")
         with open(f"{folder}/config.json", "w") as file:
             json.dump(spec, file)
         record = Container(
@@ -112,7 +112,7 @@ def create(root: str, container: str, options: CreateOptions) -> tuple[Container
             pid=0,
             born=0,
             created=datetime.now(UTC).isoformat().replace("+00:00", "Z"),
-            cgroup=cgroup,
+            cgroup=cgroup.path,
             join_flags=0,
             terminal=terminal,
             seccomp=_compile_seccomp(spec, folder),

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "step_0004"
-down_revision = "step_0002"
+down_revision = "step_0003"
 
 
 def upgrade() -> None:

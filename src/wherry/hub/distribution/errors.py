@@ -118,6 +118,11 @@ def page_size_invalid(text: str) -> RegistryError:
     )
 
 
+def no_space(message: str) -> RegistryError:
+    """The storage or the database is full; 507 is Insufficient Storage (RFC 4918)."""
+    return RegistryError(507, "UNAVAILABLE", message)
+
+
 def too_many_requests(seconds: int) -> RegistryError:
     """A rate limit was hit; the client may come back after ``seconds``."""
     return RegistryError(

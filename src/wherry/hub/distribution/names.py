@@ -7,7 +7,7 @@ import re
 from typing import Protocol
 
 from wherry.errors import InvalidParameter
-from wherry.hub.registry.errors import digest_invalid, name_invalid, tag_invalid
+from wherry.hub.distribution.errors import digest_invalid, name_invalid, tag_invalid
 from wherry.images.reference import check_digest
 
 OFFICIAL = "library"

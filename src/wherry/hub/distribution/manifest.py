@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
-from wherry.hub.registry.errors import RegistryError, manifest_invalid
-from wherry.hub.registry.names import digest as parse_digest
+from wherry.hub.distribution.errors import RegistryError, manifest_invalid
+from wherry.hub.distribution.names import digest as parse_digest
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -84,8 +85,8 @@ def parse(content: bytes, content_type: str) -> ParsedManifest:
     children = _descriptors(document, "manifests")
     subject = _descriptor(document["subject"], "subject") if document.get("subject") else None
     artifact_type = document.get("artifactType") or ""
-    if not isinstance(artifact_type, str):
-        raise manifest_invalid("artifactType is not a string")
+    if not isinstance(artifact_type, str) or not _is_media_type(artifact_type):
+        raise manifest_invalid("artifactType is malformed")
     needed = [config] if config else []
     needed += [layer for layer in layers if not _is_foreign(layer.media_type)]
     return ParsedManifest(
@@ -115,9 +116,14 @@ def _media_type(document: dict[str, Any], content_type: str) -> str:
         media_type = OCI_INDEX if "manifests" in document else OCI_MANIFEST
     if media_type in _SCHEMA_1 or document.get("schemaVersion") == 1:
         raise manifest_invalid("schema 1 manifests are not accepted; push schema 2 or OCI")
-    if len(media_type) > 255 or not media_type.isprintable():
+    if not _is_media_type(media_type):
         raise manifest_invalid("mediaType is malformed")
     return media_type
+
+
+def _is_media_type(text: str) -> bool:
+    """Whether ``text`` is short and plain enough; nothing is asked of its grammar."""
+    return len(text) <= 255 and text.isprintable()
 
 
 def _kind(
@@ -148,6 +154,8 @@ def _descriptor(entry: Any, where: str) -> Descriptor:
     media_type, digest, size = entry.get("mediaType", ""), entry.get("digest"), entry.get("size")
     if not isinstance(media_type, str) or not isinstance(digest, str):
         raise manifest_invalid(f"{where} lacks mediaType or digest")
+    if not _is_media_type(media_type):
+        raise manifest_invalid(f"{where} has a malformed mediaType")
     if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 2**63:
         raise manifest_invalid(f"{where} has no valid size")
     try:
@@ -163,6 +171,24 @@ def _annotations(document: dict[str, Any]) -> dict[str, str]:
     return {str(key): str(value) for key, value in annotations.items()}
 
 
+MOST_STEPS = 1000
+"""Lines of an image's history, and layers, that the site keeps and shows."""
+_MOST_SETTINGS = 500
+_LONGEST_TEXT = 4096
+_UNREADABLE = re.compile("[\0\ud800-\udfff]")
+_WORDS = ("User", "WorkingDir", "StopSignal")
+_LISTS = ("Entrypoint", "Cmd", "Env")
+_SETS = ("ExposedPorts", "Volumes")
+
+
+def readable(text: str, longest: int = _LONGEST_TEXT) -> str:
+    """The beginning of ``text`` as any database and page can hold it.
+
+    JSON can spell a NUL and half of a surrogate pair; PostgreSQL takes neither, UTF-8 not the half.
+    """
+    return _UNREADABLE.sub("\N{REPLACEMENT CHARACTER}", text[:longest])
+
+
 @dataclass(frozen=True)
 class ImageFacts:
     """What people want to know of an image, from its config."""
@@ -173,7 +199,11 @@ class ImageFacts:
 
 
 def read_config(content: bytes) -> ImageFacts | None:
-    """Platform, creation time and the parts of an image config that the site shows."""
+    """Platform, creation time and the parts of an image config that the site shows.
+
+    Whoever pushes an image writes its config: what has not the type that it should have is left
+    out, and everything has an end.
+    """
     try:
         document = json.loads(content)
     except (ValueError, RecursionError):
@@ -181,15 +211,50 @@ def read_config(content: bytes) -> ImageFacts | None:
     if not isinstance(document, dict):
         return None
     parts = [document.get(key) for key in ("os", "architecture", "variant")]
-    platform = "/".join(str(part) for part in parts if part)
+    platform = "/".join(part for part in parts if part and isinstance(part, str))
     history = document.get("history")
     run = document.get("config")
     created = document.get("created")
     return ImageFacts(
-        platform=platform[:100],
-        created=created if isinstance(created, str) else "",
+        platform=readable(platform, 100),
+        created=readable(created, 100) if isinstance(created, str) else "",
         config={
-            "history": history if isinstance(history, list) else [],
-            "config": run if isinstance(run, dict) else {},
+            "history": _history(history) if isinstance(history, list) else [],
+            "config": run_settings(run) if isinstance(run, dict) else {},
         },
     )
+
+
+def _history(steps: list[Any]) -> list[dict[str, Any]]:
+    found = []
+    for step in steps[:MOST_STEPS]:
+        if isinstance(step, dict):
+            texts = {key: step.get(key) for key in ("created", "created_by", "comment")}
+            kept: dict[str, Any] = {
+                key: readable(text) for key, text in texts.items() if isinstance(text, str)
+            }
+            found.append({**kept, "empty_layer": step.get("empty_layer") is True})
+    return found
+
+
+def run_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """The known settings of a container config, those of the right type, and not too many."""
+    found: dict[str, Any] = {}
+    for key in _WORDS:
+        if isinstance(word := config.get(key), str) and word:
+            found[key] = readable(word)
+    for key in _LISTS:
+        if isinstance(entries := config.get(key), list):
+            found[key] = [
+                readable(entry) for entry in entries[:_MOST_SETTINGS] if isinstance(entry, str)
+            ]
+    for key in _SETS:
+        if isinstance(names := config.get(key), dict):
+            found[key] = {readable(name): {} for name in list(names)[:_MOST_SETTINGS]}
+    if isinstance(labels := config.get("Labels"), dict):
+        found["Labels"] = {
+            readable(key): readable(value)
+            for key, value in list(labels.items())[:_MOST_SETTINGS]
+            if isinstance(value, str)
+        }
+    return found
