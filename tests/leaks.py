@@ -86,9 +86,9 @@ def _cgroups(marker: str) -> frozenset[str]:
         folder = pending.pop()
         if marker in folder:
             found.add(folder)
-        with suppress(OSError):  # gone meanwhile, or deeper than a path
-            with os.scandir(folder) as entries:
-                pending += (one.path for one in entries if one.is_dir(follow_symlinks=False))
+        # One that is gone meanwhile, or deeper than a path, is passed over.
+        with suppress(OSError), os.scandir(folder) as entries:
+            pending += (one.path for one in entries if one.is_dir(follow_symlinks=False))
     return frozenset(found)
 
 
