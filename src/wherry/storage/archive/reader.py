@@ -29,6 +29,11 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 _EXTENSIONS = (header.PAX, header.GNU_LONG_NAME, header.GNU_LONG_LINK)
+_WITHOUT_DATA = (
+    header.HARD_LINK, header.SYMLINK, header.CHAR, header.BLOCK_DEVICE, header.DIRECTORY,
+    header.FIFO,
+)  # fmt: skip
+"""A size on a hard link is the size of its target in some tars, without data."""
 
 
 def _ignore(_: bytes | memoryview) -> None:
@@ -109,39 +114,17 @@ class TarReader:
     def _next(self) -> Entry | None:
         records: dict[str, bytes] = {}
         pairs: list[tuple[int, int]] = []
-        extensions = 0
-        while True:
-            if self._stream.at_end():
-                if records:
-                    raise InvalidParameter("archive is truncated after an extended header")
-                return None  # no end marker: accepted, as by every tar
-            block = self._meta(BLOCK)
-            if block == ZERO_BLOCK:
-                return None
-            entry = header.parse(block)
-            if entry.kind == header.PAX_GLOBAL:
-                self._extension(entry)
-                continue
-            if entry.kind not in _EXTENSIONS:
-                break
-            extensions += 1
-            if extensions > 8:
-                raise bad(entry.name, "too many extended headers for one entry")
-            data = self._extension(entry)
-            if entry.kind == header.PAX:
-                pairs += _collect(header.pax_records(data), records)
-            else:
-                key = "path" if entry.kind == header.GNU_LONG_NAME else "linkpath"
-                records[key] = header.text(data)
+        block = self._header(records, pairs)
+        if block is None:
+            return None
+        entry = header.parse(block)
         if records:
             entry = _extended(entry, records)
         # Directories of the time before ustar; the whole name tells, not the part in the header.
         if entry.kind == header.REGULAR and entry.name.endswith(b"/"):
             entry = entry._replace(kind=header.DIRECTORY)
         stored = entry.size
-        if entry.kind in (header.HARD_LINK, header.SYMLINK, header.CHAR, header.BLOCK_DEVICE,
-                          header.DIRECTORY, header.FIFO):  # fmt: skip
-            # A size on a hard link is the size of its target in some tars, without data.
+        if entry.kind in _WITHOUT_DATA:
             stored = 0
             entry = entry._replace(size=0)
         self._left = stored
@@ -153,6 +136,36 @@ class TarReader:
         if b"\0" in entry.name or b"\0" in entry.link:
             raise bad(entry.name, "name contains a NUL byte")
         return entry
+
+    def _header(self, records: dict[str, bytes], pairs: list[tuple[int, int]]) -> bytes | None:
+        """The next header that is a file's; what extended headers before it say is collected.
+
+        None at the end of the archive; no end marker is needed, as by every tar.
+        """
+        extensions = 0
+        while True:
+            if self._stream.at_end():
+                if records:
+                    raise InvalidParameter("archive is truncated after an extended header")
+                return None
+            block = self._meta(BLOCK)
+            if block == ZERO_BLOCK:
+                return None
+            entry = header.parse(block)
+            if entry.kind == header.PAX_GLOBAL:
+                self._extension(entry)
+                continue
+            if entry.kind not in _EXTENSIONS:
+                return block
+            extensions += 1
+            if extensions > 8:
+                raise bad(entry.name, "too many extended headers for one entry")
+            data = self._extension(entry)
+            if entry.kind == header.PAX:
+                pairs += _collect(header.pax_records(data), records)
+            else:
+                key = "path" if entry.kind == header.GNU_LONG_NAME else "linkpath"
+                records[key] = header.text(data)
 
     def _extension(self, entry: Entry) -> bytes:
         if entry.size > self._limits.extension:
