@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from wherry import filepath
-from wherry.filepath import SPACE
+from wherry.filepath import NOTHING, SPACE
+from wherry.patterns import Pattern as Expression
 
 
 def read_patterns(text: str) -> list[str]:
@@ -47,11 +48,15 @@ class Pattern:
 
     text: str
     negated: bool
-    expression: re.Pattern[str]
+    expression: Expression
 
     def matches(self, path: str) -> bool:
-        """Whether the pattern matches exactly this path."""
-        return self.expression.fullmatch(path) is not None
+        """Whether the pattern matches this clean path or a directory above."""
+        return any(
+            end == len(path) or path.startswith("/", end)
+            for end in self.expression.ends(path)
+            if end
+        )
 
 
 class Matcher:
@@ -69,12 +74,10 @@ class Matcher:
         path = filepath.clean(path)
         if path == ".":
             return False
-        parts = path.split("/")
-        prefixes = ["/".join(parts[:count]) for count in range(len(parts), 0, -1)]
         excluded = False
         for pattern in self.patterns:
             # A pattern that would not change the verdict need not be tried.
-            if pattern.negated == excluded and any(map(pattern.matches, prefixes)):
+            if pattern.negated == excluded and pattern.matches(path):
                 excluded = not pattern.negated
         return excluded
 
@@ -102,7 +105,8 @@ def _pattern(text: str) -> Pattern:
         if not text:
             raise ValueError('illegal exclusion pattern: "!"')
     filepath.match(text, ".")  # refuses a malformed pattern
-    return Pattern(text, negated, re.compile(_expression(text), re.DOTALL))
+    expression = f"(?s){_expression(text)}"
+    return Pattern(text, negated, Expression(expression, most=4 * len(text) + 1))
 
 
 def _expression(text: str) -> str:
@@ -154,5 +158,5 @@ def _class(inner: str) -> str:
         expression = f"[{'^' if negated else ''}{inner}]"
         re.compile(expression)
     except re.error:  # a range that runs backwards: matches nothing
-        return "[^/]" if negated else "(?!)"
+        return "[^/]" if negated else NOTHING
     return expression

@@ -9,10 +9,17 @@ from __future__ import annotations
 import functools
 import posixpath
 import re
+from collections.abc import Iterator
+
+from wherry.patterns import Pattern
 
 # White space as Go's unicode.IsSpace knows it.
 SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009"
 SPACE += "\u200a\u2028\u2029\u202f\u205f\u3000"
+
+
+NOTHING = r"[^\s\S]"
+"""An expression that no character matches."""
 
 
 class BadPattern(ValueError):
@@ -34,7 +41,7 @@ def match(pattern: str, name: str) -> bool:
 
     Raises BadPattern, whatever the name is.
     """
-    return _compiled(pattern).fullmatch(name) is not None
+    return _compiled(pattern).fullmatch(name)
 
 
 def has_wildcard(pattern: str) -> bool:
@@ -48,7 +55,7 @@ def has_wildcard(pattern: str) -> bool:
 
 
 @functools.lru_cache(maxsize=1024)
-def _compiled(pattern: str) -> re.Pattern[str]:
+def _compiled(pattern: str) -> Pattern:
     out: list[str] = []
     position = 0
     while position < len(pattern):
@@ -69,7 +76,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
             position += 1
         else:
             out.append(re.escape(character))
-    return re.compile("".join(out), re.DOTALL)
+    return Pattern("(?s)" + "".join(out), most=2 * len(out) + 1)
 
 
 def _bracket(pattern: str, position: int) -> tuple[int, str]:
@@ -85,12 +92,20 @@ def _bracket(pattern: str, position: int) -> tuple[int, str]:
         high = low
         if pattern[position : position + 1] == "-":
             position, high = _bracket_character(pattern, position + 1)
-        # A range that runs backwards is valid and matches nothing.
-        ranges.append(f"{re.escape(low)}-{re.escape(high)}" if low <= high else "")
+        ranges.append("".join(_ranges(low, high)))
     inner = "".join(ranges)
     if negated:
         return position + 1, f"[^/{inner}]"
-    return position + 1, f"(?!/)[{inner}]" if inner else "(?!)"
+    return position + 1, f"[{inner}]" if inner else NOTHING
+
+
+def _ranges(low: str, high: str) -> Iterator[str]:
+    """The characters from ``low`` to ``high`` but the slash; none where it runs backwards."""
+    if low <= "/" <= high:
+        yield from _ranges(low, chr(ord("/") - 1))
+        yield from _ranges(chr(ord("/") + 1), high)
+    elif low <= high:
+        yield f"{re.escape(low)}-{re.escape(high)}"
 
 
 def _bracket_character(pattern: str, position: int) -> tuple[int, str]:

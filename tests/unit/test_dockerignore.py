@@ -126,3 +126,10 @@ def test_a_name_excludes_itself_and_all_below(path: str) -> None:
     assert matcher.excludes(f"{path}/below")
     assert not matcher.excludes(f"{path}z")
     assert not Matcher(["**", f"!{path}"]).excludes(path)
+
+
+def test_many_stars_cost_no_more_than_one() -> None:
+    matcher = Matcher(["*a" * 100 + "*b", "**/" * 100 + "b", "a**" * 30 + "b"])
+    assert not matcher.excludes("a" * 255)
+    assert not matcher.excludes("a/" * 1_000 + "c")
+    assert matcher.excludes("a/" * 1_000 + "b")

@@ -76,3 +76,12 @@ def test_malformed_pattern(pattern: str) -> None:
 )
 def test_has_wildcard(pattern: str, expected: bool) -> None:
     assert filepath.has_wildcard(pattern) is expected
+
+
+def test_many_stars_cost_no_more_than_one() -> None:
+    assert not filepath.match("*a" * 100 + "*b", "a" * 255)
+    assert filepath.match("*a" * 100 + "*b", "a" * 254 + "b")
+
+
+def test_a_range_around_the_slash_does_not_match_it() -> None:
+    assert filepath.match("[.-0]", "0") and not filepath.match("[.-0]", "/")

@@ -110,10 +110,11 @@ class Builder:
                 )
                 await asyncio.to_thread(apply_ignore, context, name)
                 tree = context
-            dockerfile = parse(content, name)
+            dockerfile = await asyncio.to_thread(parse, content, name)
             check_syntax(dockerfile)
             if request.check:
-                _report(lint(dockerfile, request.arguments), dockerfile, output)
+                findings = await asyncio.to_thread(lint, dockerfile, request.arguments)
+                _report(findings, dockerfile, output)
                 return None
             solved = await resources.enter_async_context(
                 self.solve(request, dockerfile, tree, output)

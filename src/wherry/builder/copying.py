@@ -90,12 +90,23 @@ def _matches(tree: Tree, pattern: str, *, deep: bool) -> list[str]:
         found = resolve(tree, pattern, follow_last=False)
         return [] if found is None else [pattern if tree.entry(pattern) else found]
     try:
-        return sorted(_expand(tree, "", pattern.split("/"), deep))
+        return sorted(set(_expand(tree, "", pattern.split("/"), deep, set())))
     except filepath.BadPattern as error:
         raise CopyError(f"{pattern}: {error}") from None
+    except RecursionError:
+        raise CopyError(f"{pattern[:100]}...: too many parts") from None
 
 
-def _expand(tree: Tree, directory: str, parts: Sequence[str], deep: bool) -> Iterator[str]:
+def _expand(
+    tree: Tree, directory: str, parts: Sequence[str], deep: bool, seen: set[tuple[str, int]]
+) -> Iterator[str]:
+    """The paths below ``directory`` that match; many ways (links, ``**``) may lead to one.
+
+    ``seen`` are the directories that were looked through already, with the number of parts left.
+    """
+    if (directory, len(parts)) in seen:
+        return
+    seen.add((directory, len(parts)))
     part, rest = parts[0], parts[1:]
     if deep and part == "**":
         below = list(walk(tree, directory))
@@ -107,7 +118,7 @@ def _expand(tree: Tree, directory: str, parts: Sequence[str], deep: bool) -> Ite
             directory,
             *(path for path, entry in entries if entry and entry.is_directory),
         ):
-            yield from _expand(tree, start, rest, deep)
+            yield from _expand(tree, start, rest, deep, seen)
         return
     for name in tree.children(directory):
         if not filepath.match(part, name):
@@ -119,7 +130,7 @@ def _expand(tree: Tree, directory: str, parts: Sequence[str], deep: bool) -> Ite
         inner = resolve(tree, path)
         entry = tree.entry(inner) if inner is not None else None
         if inner is not None and entry and entry.is_directory:
-            yield from _expand(tree, inner, rest, deep)
+            yield from _expand(tree, inner, rest, deep, seen)
 
 
 def _linked(item: Item, firsts: dict[tuple[int, tuple[int, int]], Item]) -> Item:

@@ -24,6 +24,8 @@ SourceFinder = Callable[[str, int, int], Awaitable[Tree]]
 """(name, index of the stage that asks, line) → the files that ``--from=name`` means."""
 _NANOSECONDS = 1_000_000_000
 
+_MAX_STATES = 16 << 20  # bytes of configurations after steps that are kept of one build
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -60,6 +62,7 @@ class Job:
     done: list[tuple[int, str]] = field(default_factory=list)  # (stage, key) of all steps
     states: dict[str, bytes] = field(default_factory=dict)  # configurations after steps, by id
     used: list[str] = field(default_factory=list)  # keys of steps that were cached
+    _kept: int = 0  # bytes of these configurations
     _locks: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 
     @property
@@ -76,6 +79,15 @@ class Job:
         nanoseconds = time.time_ns()
         moment = datetime.datetime.fromtimestamp(nanoseconds // _NANOSECONDS, datetime.UTC)
         return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds % _NANOSECONDS:09d}Z"
+
+    def keep(self, image: str, config: bytes) -> None:
+        """Keep a configuration for those who ask by its id; the oldest go when they are many."""
+        if image in self.states:
+            return
+        self.states[image] = config
+        self._kept += len(config)
+        while self._kept > _MAX_STATES and len(self.states) > 1:
+            self._kept -= len(self.states.pop(next(iter(self.states))))
 
     def file_time(self) -> int:
         """The mtime of new directories, in nanoseconds."""

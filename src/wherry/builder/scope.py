@@ -30,6 +30,9 @@ BUILTIN = frozenset(
     )
 )
 
+MAX_VARIABLES = 1 << 20
+"""Characters of all variables; with more no command could be executed, execve(2)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -68,11 +71,14 @@ class Scope:
             else:
                 value = self.inherited.get(name)
             scope = replace(scope, args={**scope.args, name: value})
+            _check_length(scope.args)
         return scope
 
     def with_env(self, values: Mapping[str, str]) -> Scope:
-        """The scope with more or changed ENV values."""
-        return replace(self, env={**self.env, **values})
+        """The scope with more or changed ENV values. Raises SyntaxProblem."""
+        scope = replace(self, env={**self.env, **values})
+        _check_length(scope.env)
+        return scope
 
     def run_arguments(self) -> dict[str, str]:
         """The arguments in a RUN's environment that its key and history show."""
@@ -130,6 +136,11 @@ def stage_base(base: str, scope: Mapping[str, str], escape: str) -> str:
         near = suggestion(undefined[0], scope) if undefined else ""
         raise SyntaxProblem(f"base name ({base}) should not be blank{near}")
     return name
+
+
+def _check_length(values: Mapping[str, str | None]) -> None:
+    if sum(len(name) + len(value or "") for name, value in values.items()) > MAX_VARIABLES:
+        raise SyntaxProblem(f"the variables have more than {MAX_VARIABLES} characters in all")
 
 
 def _present(given: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -74,7 +74,7 @@ async def solve(
             solved = await run.execute()
         finally:
             if run.job.used or run.job.states:
-                cache.note(run.job.used, run.job.states)
+                await asyncio.to_thread(cache.note, run.job.used, run.job.states)
         yield solved
 
 
@@ -97,6 +97,7 @@ class _Build:
         self._images: dict[tuple[str, str], asyncio.Task[BaseImage]] = {}
         self._contexts: dict[str, asyncio.Future[Tree]] = {}
         self._numbers = self._numbered()
+        self._layered: dict[int, dict[int, int]] = {}
 
     def _global_arguments(self) -> Mapping[str, str]:
         target = self._request.target or "default"
@@ -169,7 +170,7 @@ class _Build:
             return state.base
         config = state.image_config()
         image = f"sha256:{hashlib.sha256(config).hexdigest()}"
-        self.job.states[image] = config
+        self.job.keep(image, config)
         return image
 
     def _current_id(self, state: StageState) -> str:
@@ -206,6 +207,7 @@ class _Build:
             usable = self._cache_usable(node)
             state = await self._triggers(node, state, lane, usable)
             for ordinal, instruction in enumerate(node.stage.instructions, start=1):
+                await asyncio.sleep(0)  # not all steps have something to wait for
                 lane.step(self._title(node, ordinal, instruction))
                 place = self._place(node, str(ordinal), instruction, usable)
                 state = await self._located(state, instruction, lane, place)
@@ -221,17 +223,16 @@ class _Build:
 
     def _title(self, node: StageNode, ordinal: int, instruction: Instruction) -> Title:
         """What is said of an instruction of a stage; 0 is its FROM."""
-        layered = [0] + [
-            number
-            for number, other in enumerate(node.stage.instructions, start=1)
-            if isinstance(other, (Run, Copy, Add, Workdir))
-        ]
+        index = node.stage.index
+        layered = self._layered.get(index)
+        if layered is None:
+            layered = self._layered[index] = _layered(node.stage.instructions)
         return Title(
-            self._numbers[node.stage.index] + ordinal,
+            self._numbers[index] + ordinal,
             self._total,
             instruction.origin.text,
             node.stage.name if len(self._dockerfile.stages) > 1 else "",
-            layered.index(ordinal) + 1 if ordinal in layered else 0,
+            layered.get(ordinal, 0),
             len(layered),
             instruction.origin.start,
         )
@@ -391,6 +392,16 @@ class _Build:
         for layer in image.layers:
             self.job.protect(layer)
         return image
+
+
+def _layered(instructions: Sequence[Instruction]) -> dict[int, int]:
+    """The instructions of a stage that make layers, and FROM (0): their numbers from 1 on."""
+    found = [0] + [
+        number
+        for number, one in enumerate(instructions, start=1)
+        if isinstance(one, (Run, Copy, Add, Workdir))
+    ]
+    return {ordinal: number for number, ordinal in enumerate(found, start=1)}
 
 
 def _image_context(context: str | None, name: str) -> str:

@@ -32,6 +32,10 @@ from wherry.builder.instructions import (
 from wherry.builder.scope import Scope
 from wherry.images.platforms import Platform
 
+MAX_DESCRIPTION = 4 << 20
+"""Characters of a configuration with what the history tells; registries take no larger ones."""
+_LINE = 64  # what a line of history has besides
+
 
 @dataclass(frozen=True, slots=True)
 class StageState:
@@ -49,6 +53,7 @@ class StageState:
     command_set: bool = False
     triggers: tuple[str, ...] = ()
     changed: bool = False  # whether any step came after FROM an image
+    told: int = 0  # characters of the lines that were added to the history
 
     @classmethod
     def on_image(cls, image: BaseImage, scope: Scope, platform: Platform) -> StageState:
@@ -111,9 +116,16 @@ class StageState:
         return self.continued(line, layer)
 
     def continued(self, line: Mapping[str, Any], layer: str = "") -> StageState:
-        """The state with this line of history, and one more layer if there is one."""
+        """The state with this line of history, and one more layer if there is one.
+
+        Raises SyntaxProblem when the image's description becomes too long.
+        """
+        told = self.told + len(line.get("created_by") or "") + _LINE
+        if told + len(json.dumps(self.config)) > MAX_DESCRIPTION:
+            raise SyntaxProblem("the image's configuration and history are too long")
         return replace(
             self,
+            told=told,
             history=(*self.history, line),
             created=line.get("created") or self.created,
             layers=(*self.layers, layer) if layer else self.layers,

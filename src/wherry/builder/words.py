@@ -9,12 +9,21 @@ Source: https://docs.docker.com/reference/dockerfile/#environment-replacement
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from wherry.builder.errors import SyntaxProblem
 from wherry.filepath import SPACE
 from wherry.golang import quote
+from wherry.patterns import Pattern
 
+MAX_LENGTH = 128 << 10
+"""Characters that variables may bring into one word; Linux takes no longer one, execve(2).
+
+Values are made of values, so a few lines could ask for more than any memory has.
+"""
+MAX_WORK = 1 << 18
+"""Characters of a value times those of a pattern: what is searched while others wait."""
+_SPACES = re.compile(f"[{SPACE}]")
 _SPECIAL_PARAMETERS = "@*#?-$!"
 _END = ""
 
@@ -58,6 +67,8 @@ class Expander:
             return _Scanner(text, self).until(_END, self.keep_escapes)
         except SyntaxProblem as problem:
             raise SyntaxProblem(f"failed to process {quote(text)}: {problem}") from None
+        except RecursionError:
+            raise SyntaxProblem("failed to process a word: it is nested too deeply") from None
 
     def lookup(self, name: str) -> str | None:
         """The value of a variable; its use is noted."""
@@ -71,22 +82,22 @@ class _Words:
 
     def __init__(self) -> None:
         self.done: list[str] = []
-        self._word = ""
+        self._pieces: list[str] = []
 
     def split(self, text: str) -> None:
-        for character in text:
-            if character not in SPACE:
-                self._word += character
-            elif self._word:
-                self.finish()
+        first, *others = _SPACES.split(text)
+        self._pieces.append(first)
+        for other in others:
+            self.finish()
+            self._pieces.append(other)
 
     def keep(self, text: str) -> None:
-        self._word += text
+        self._pieces.append(text)
 
     def finish(self) -> list[str]:
-        if self._word:
-            self.done.append(self._word)
-            self._word = ""
+        if word := "".join(self._pieces):
+            self.done.append(word)
+        self._pieces.clear()
         return self.done
 
 
@@ -94,6 +105,7 @@ class _Scanner:
     def __init__(self, text: str, options: Expander) -> None:
         self.text = text
         self.position = 0
+        self.length = 0  # of what variables have brought
         self.options = options
         self.raw_escapes = options.keep_escapes
 
@@ -174,6 +186,14 @@ class _Scanner:
         return f'"{inner}"' if self.options.keep_quotes else inner
 
     def variable(self) -> str:
+        """What a reference stands for."""
+        value = self.reference()
+        self.length += len(value)
+        if self.length > MAX_LENGTH:
+            raise SyntaxProblem(f"the value is longer than {MAX_LENGTH} characters")
+        return value
+
+    def reference(self) -> str:
         self.next()
         if self.peek() != "{":
             name = self.name()
@@ -235,8 +255,15 @@ class _Scanner:
         value = self.options.lookup(name)
         if value is None and self.options.keep_unset:
             return f"${{{name}/{'/' if everywhere else ''}{pattern}/{replacement}}}"
-        expression = _expression(_pattern_tokens(pattern), longest=True)
-        return expression.sub(lambda _: replacement, value or "", count=0 if everywhere else 1)
+        out, position = [], 0
+        for begin, end in _found(value or "", _pattern_tokens(pattern)):
+            out += [(value or "")[position:begin], replacement]
+            position = end
+            if not everywhere:
+                break
+            if len(out) // 2 * len(replacement) > MAX_LENGTH:
+                raise SyntaxProblem(f"the value is longer than {MAX_LENGTH} characters")
+        return "".join(out) + (value or "")[position:]
 
     def enclosed(self, stop: str, raw_escapes: bool) -> str:
         try:
@@ -284,16 +311,38 @@ def _pattern_tokens(pattern: str) -> list[str]:
     return tokens
 
 
-def _expression(tokens: list[str], longest: bool) -> re.Pattern[str]:
-    wild = {"*": ".*" if longest else ".*?", "?": "."}
-    return re.compile("".join(wild.get(token, token) for token in tokens))
+def _expression(tokens: list[str], value: str, before: str = "") -> Pattern:
+    if len(tokens) * len(value) > MAX_WORK:
+        raise SyntaxProblem("the pattern of a substitution is too long for so long a value")
+    wild = {"*": ".*", "?": "."}
+    parts = [before, *(wild.get(token, token) for token in tokens)]
+    return Pattern("".join(parts), most=2 * len(parts) + 1)
 
 
 def _trimmed(value: str, pattern: str, longest: bool, from_end: bool) -> str:
     tokens = _pattern_tokens(pattern)
-    if not from_end:
-        found = _expression(tokens, longest).match(value)
-        return value[found.end() :] if found else value
-    # A suffix is a prefix of the reversed text.
-    found = _expression(tokens[::-1], longest).match(value[::-1])
-    return value[: len(value) - found.end()] if found else value
+    if from_end:  # a suffix is a prefix of the reversed text
+        return _cut(value[::-1], tokens[::-1], longest)[::-1]
+    return _cut(value, tokens, longest)
+
+
+def _cut(value: str, tokens: list[str], longest: bool) -> str:
+    """``value`` without the prefix that matches."""
+    ends = _expression(tokens, value).ends(value)
+    end = max(ends, default=0) if longest else next(ends, 0)
+    return value[end:]
+
+
+def _found(value: str, tokens: list[str]) -> Iterator[tuple[int, int]]:
+    """Where the pattern is found, leftmost and longest, one behind the other."""
+    backwards = _expression(tokens[::-1], value, r"[\s\S]*")
+    begins = [len(value) - end for end in backwards.ends(value[::-1])]
+    forwards = _expression(tokens, value)
+    last, following = -1, 0
+    for begin in reversed(begins):
+        if begin < following:
+            continue
+        end = max(forwards.ends(value, begin))
+        if end > last:  # nothing is found right behind something
+            yield begin, end
+        last, following = end, max(end, begin + 1)

@@ -10,8 +10,8 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from wherry.engine.patterns import compiled
 from wherry.errors import InvalidParameter
+from wherry.patterns import compiled
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})

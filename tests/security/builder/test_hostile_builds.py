@@ -320,3 +320,38 @@ def test_a_killed_daemon_leaves_no_build(engine: Daemon) -> None:
     assert [path.name for path in (engine.data_root / "builder").iterdir()] == ["caches"]
     said, _ = build(engine, {"Dockerfile": "FROM busybox\nRUN echo works\n"})
     assert "works\n" in said
+
+
+HUNGRY = {
+    "stars in a variable": "FROM busybox\nENV A=" + "a" * 2000 + "\nENV B=${A#" + "*a" * 40 + "*b}\n",
+    "values of values": "FROM scratch\nENV A=aaaaaaaaaa\n" + "ENV A=$A$A$A$A$A$A$A$A$A$A\n" * 12,
+    "instructions": "FROM scratch\n" + "ENV A=1\n" * 500,
+    "values in labels": "FROM scratch\nARG A=" + "a" * 15000 + "\n"
+    + "".join(f"LABEL l{number}=$A$A$A$A$A$A$A$A\n" for number in range(3000)),
+    "braces": "FROM scratch\nENV A=" + "${A:-" * 5000 + "x" + "}" * 5000 + "\n",
+    "stars in a source": "FROM scratch\nCOPY " + "*a" * 40 + "*b /\n",
+    "links in a source": "FROM scratch\nCOPY " + "*/" * 40 + "* /\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HUNGRY)
+def test_a_dockerfile_does_not_keep_the_engine_busy(engine: Daemon, case: str) -> None:
+    """Every one of these once held the whole engine, or all memory, for longer than a life."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, content in {
+            "Dockerfile": HUNGRY[case],
+            ".dockerignore": "**/" * 50 + "b\n" + "*a" * 40 + "*b\n",
+            "a" * 90: "",
+        }.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content.encode()))
+        for number in range(10):
+            member = tarfile.TarInfo(f"l{number}")
+            member.type, member.linkname = tarfile.SYMTYPE, "."
+            tar.addfile(member)
+    _, error = post(engine, out.getvalue())
+    assert engine.request("GET", "/_ping")[0] == 200
+    refused = case not in ("stars in a variable", "instructions", "links in a source")
+    assert bool(error) == refused, error

@@ -287,3 +287,16 @@ def test_walk_is_sorted_with_parents_first() -> None:
         "b/a/c",
         "b/z",
     ]
+
+
+@pytest.mark.parametrize("pattern", ["*/" * 40 + "a", "**/" * 40 + "a", "*/" * 40 + "*"])
+def test_many_ways_to_one_file_are_one(pattern: str) -> None:
+    links: dict[str, File] = {f"l{number}": ("->", ".") for number in range(10)}
+    found = find_sources(tree({"a": "A", **links}), pattern, parents="**" in pattern)
+    assert len(found) <= 2 + len(links)
+    assert "a" in {origin.path for origin in found}
+
+
+def test_a_pattern_of_too_many_parts_is_refused() -> None:
+    with pytest.raises(CopyError, match="too many parts"):
+        find_sources(tree({"l": ("->", "."), "a": "A"}), "*/" * 5_000 + "a")

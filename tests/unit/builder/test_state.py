@@ -202,3 +202,27 @@ def test_cache_remembers_and_explains(tmp_path: Any) -> None:
     assert reopened.explain("here", {**FACTS, "parent": "q"}) == ["an earlier step changed"]
     reopened.remove([key])
     assert list(reopened.all()) == []
+
+
+def test_an_image_does_not_describe_itself_without_end() -> None:
+    """Each instruction is short, and what it stands for long."""
+    state = StageState.empty(Scope({}, {}, env={"A": "a" * 100_000}), AMD)
+    with pytest.raises(SyntaxProblem, match="too long"):
+        for number in range(40):
+            changed = apply(f"LABEL l{number}=$A", state)
+            state = changed.state.recorded(changed.text, "")
+    state = StageState.empty(Scope({}, {}), AMD)
+    with pytest.raises(SyntaxProblem, match="too long"):
+        for _ in range(20):
+            state = state.recorded("a" * 500_000, "")
+
+
+def test_variables_do_not_grow_without_end() -> None:
+    state = StageState.empty(Scope({}, {}, env={"A": "a" * 100_000}), AMD)
+    with pytest.raises(SyntaxProblem, match="characters in all"):
+        for number in range(20):
+            state = apply(f"ENV E{number}=$A", state).state
+    state = StageState.empty(Scope({}, {}, env={"A": "a" * 100_000}), AMD)
+    with pytest.raises(SyntaxProblem, match="characters in all"):
+        for number in range(20):
+            state = apply(f"ARG E{number}=$A", state).state

@@ -1,11 +1,12 @@
 import contextlib
+import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wherry.builder.errors import SyntaxProblem
-from wherry.builder.words import Expander
+from wherry.builder.words import MAX_LENGTH, Expander
 
 ENVIRONMENT = {
     "A": "hello",
@@ -162,3 +163,54 @@ def test_any_text_expands_or_is_refused(text: str) -> None:
     expander = Expander(ENVIRONMENT)
     with contextlib.suppress(SyntaxProblem):
         expander.word(text)
+
+
+STARS = "*a" * 40
+"""A matcher that tries one alternative after another does not end with these."""
+
+
+@pytest.mark.parametrize("operation", ["#", "##", "%", "%%", "/", "//"])
+def test_many_stars_cost_no_more_than_one(operation: str) -> None:
+    end = "/x}" if operation[0] == "/" else "}"
+    value = "a" * 2_000
+    expander = Expander({"A": value})
+    assert expander.word(f"${{A{operation}b{STARS}*b{end}") == value
+    assert expander.word(f"${{A{operation}{STARS}*b*{end}") == value
+
+
+@settings(deadline=None)
+@given(
+    value=st.text(st.sampled_from("ab.\n"), max_size=8),
+    pattern=st.text(st.sampled_from("ab*?"), min_size=1, max_size=5),
+)
+def test_patterns_are_those_of_an_ordinary_matcher(value: str, pattern: str) -> None:
+    expander = Expander({"A": value})
+    greedy = pattern.replace("*", ".*").replace("?", ".")
+    lazy = greedy.replace(".*", ".*?")
+    if not pattern.startswith("#"):
+        assert expander.word(f"${{A#{pattern}}}") == re.sub(rf"\A{lazy}", "", value, count=1)
+        assert expander.word(f"${{A##{pattern}}}") == re.sub(rf"\A{greedy}", "", value, count=1)
+    assert expander.word(f"${{A/{pattern}/<>}}") == re.sub(greedy, "<>", value, count=1)
+
+
+def test_nothing_is_replaced_right_behind_something() -> None:
+    assert Expander({"A": "abc"}).word("${A//*/x}") == "x"
+    assert Expander({"A": ""}).word("${A//*/x}") == "x"
+
+
+def test_values_of_values_are_limited() -> None:
+    expander = Expander({"A": "a" * (MAX_LENGTH // 4)})
+    assert len(expander.word("$A$A$A")) == MAX_LENGTH // 4 * 3
+    for text in ("$A$A$A$A$A", '"$A$A$A$A$A"', "${A//a/bbbbbb}", "${B:-$A$A$A$A$A}"):
+        with pytest.raises(SyntaxProblem, match="is longer than"):
+            expander.word(text)
+
+
+def test_patterns_have_little_to_search() -> None:
+    with pytest.raises(SyntaxProblem, match="too long for so long a value"):
+        Expander({"A": "a" * 1_000}).word("${A#" + "*a" * 1_000 + "}")
+
+
+def test_depth_is_limited() -> None:
+    with pytest.raises(SyntaxProblem, match="nested too deeply"):
+        Expander({}).word("${A:-" * 5_000 + "x" + "}" * 5_000)

@@ -104,9 +104,9 @@ class Solve:
         definition, context = await self._sources(frontend, archive)
         output = VertexOutput(self.feed, (definition.vertex,))
         try:
-            dockerfile = parse(definition.content, definition.name)
+            dockerfile = await asyncio.to_thread(parse, definition.content, definition.name)
             check_syntax(dockerfile)
-            self._warn(dockerfile, frontend, definition)
+            await self._warn(dockerfile, frontend, definition)
             tree = context
             if tree is None:
                 tree = await self._local_context(frontend, definition)
@@ -138,14 +138,16 @@ class Solve:
         if name == subrequests.DESCRIBE:
             return subrequests.describe()
         definition, _ = await self._sources(frontend, None)
-        dockerfile = parse(definition.content, definition.name)
-        findings = list(lint(dockerfile, frontend.request.arguments))
+        dockerfile = await asyncio.to_thread(parse, definition.content, definition.name)
+        findings = await asyncio.to_thread(lint, dockerfile, frontend.request.arguments)
         return subrequests.lint_result(definition.name, definition.content, findings)
 
-    def _warn(self, dockerfile: Dockerfile, frontend: Frontend, definition: Definition) -> None:
+    async def _warn(
+        self, dockerfile: Dockerfile, frontend: Frontend, definition: Definition
+    ) -> None:
         """Run the lint rules; raises InvalidParameter when their findings fail the build."""
         info = SourceInfo(filename=definition.name, data=definition.content)
-        findings = lint(dockerfile, frontend.request.arguments)
+        findings = await asyncio.to_thread(lint, dockerfile, frontend.request.arguments)
         for finding in findings:
             here = Position(line=finding.line)
             self.feed.warn(

@@ -6,8 +6,8 @@ import os
 import re
 
 from wherry.engine.containers.record import Record
-from wherry.engine.patterns import BadPattern, Pattern
 from wherry.errors import InvalidParameter
+from wherry.patterns import BadPattern, Pattern
 from wherry.runtime.bundle import LogConfig
 from wherry.runtime.logdrivers.options import parse_bool, parse_size
 from wherry.timestamps import rfc3339

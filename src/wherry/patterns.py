@@ -1,17 +1,19 @@
-"""Regular expressions of clients, searched in time linear in text and expression.
+"""Expressions and wildcards of others, matched in time linear in text and expression.
 
-Docker's filters take RE2 expressions. Python's own matcher tries alternatives one after another:
-with an expression such as ``(a+)+$`` a client could keep the engine busy for ever. Here all
-alternatives are followed at once (Thompson, "Regular expression search algorithm", 1968), over
-Python's parse of the expression. What RE2 does not have (look-around, references) is refused.
+Docker's filters take RE2 expressions, Dockerfiles and ignore files take wildcards. Python's own
+matcher tries alternatives one after another: with an expression such as ``(a+)+$``, or with some
+stars in a wildcard, it would be busy for ever, and no other thread of the engine runs meanwhile.
+Here all alternatives are followed at once (Thompson, "Regular expression search algorithm", 1968),
+over Python's parse of the expression. What RE2 does not have (look-around, references) is refused.
 Python's matcher is used where it cannot take many steps, as for most expressions.
+Standard library only: the command line reads ignore files, too.
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from re import _constants as op  # type: ignore[attr-defined]
 from re import _parser  # type: ignore[attr-defined]
 from typing import Any
@@ -19,9 +21,11 @@ from typing import Any
 MAX_STATES = 1_000  # of one expression, its counted repetitions written out
 _TOO_MANY = 9  # repetitions, or one inside of another
 _MAX_STEPS = 100_000  # that Python's matcher may need at worst, about a millisecond
+_MAX_KEPT = 50_000  # states in what is kept of one expression's steps
 _SIMPLE = frozenset({op.LITERAL, op.NOT_LITERAL, op.ANY, op.IN, op.AT})
 
 Test = Callable[[str, int], bool]
+States = frozenset[int]
 
 
 class BadPattern(Exception):
@@ -29,9 +33,10 @@ class BadPattern(Exception):
 
 
 class Pattern:
-    """A compiled expression. Raises BadPattern."""
+    """A compiled expression of at most ``most`` states. Raises BadPattern."""
 
-    def __init__(self, expression: str) -> None:
+    def __init__(self, expression: str, *, most: int = MAX_STATES) -> None:
+        self._most = most
         try:
             parsed = _parser.parse(expression)
         except (re.error, RecursionError, OverflowError) as error:
@@ -45,6 +50,8 @@ class Pattern:
         self._next: list[list[int]] = []
         self._end = self._add(None, [])
         self._start = self._sequence(parsed, self._end)
+        self._moves: dict[tuple[States, str], States] = {}
+        self._kept = 0
 
     def search(self, text: str) -> bool:
         """Whether the expression is found anywhere in ``text``."""
@@ -69,6 +76,44 @@ class Pattern:
                 }
         return False
 
+    def ends(self, text: str, begin: int = 0) -> Iterator[int]:
+        """Where a match that begins at ``begin`` may end, in order.
+
+        For expressions without places (``^``, ``$``, ``\\b``).
+        """
+        states: States = frozenset(self._reached({self._start}, "", 0))
+        for position in range(begin, len(text) + 1):
+            if self._end in states:
+                yield position
+            if not states or position == len(text):
+                return
+            states = self._behind(states, text[position])
+
+    def fullmatch(self, text: str) -> bool:
+        """Whether the whole of ``text`` matches; for expressions without places."""
+        few = self._degree < _TOO_MANY
+        if few and self._factor * (len(text) + 1) ** self._degree <= _MAX_STEPS:
+            return self._direct.fullmatch(text) is not None
+        return any(end == len(text) for end in self.ends(text))
+
+    def _behind(self, states: States, character: str) -> States:
+        """The states behind one more character: worked out once, then looked up."""
+        found = self._moves.get((states, character))
+        if found is None:
+            after = {
+                following
+                for state in states
+                if (test := self._tests[state]) and test[1] and test[0](character, 0)
+                for following in self._next[state]
+            }
+            found = frozenset(self._reached(after, "", 0))
+            self._kept += len(found) + 1
+            if self._kept > _MAX_KEPT:
+                self._moves.clear()
+                self._kept = len(found) + 1
+            self._moves[states, character] = found
+        return found
+
     def _reached(self, states: set[int], text: str, position: int) -> set[int]:
         """These and all states that follow without a character."""
         reached, waiting = set(states), list(states)
@@ -82,7 +127,7 @@ class Pattern:
         return reached
 
     def _add(self, test: tuple[Test, bool] | None, following: list[int]) -> int:
-        if len(self._tests) >= MAX_STATES:
+        if len(self._tests) >= self._most:
             raise BadPattern("the expression is too large")
         self._tests.append(test)
         self._next.append(following)
@@ -138,6 +183,9 @@ def _choices(items: Iterable[Any]) -> tuple[int, int]:
 
 def _single(kind: Any, value: Any, flags: int) -> Test:
     """The test of one character or place, by Python's matcher, which has no choice there."""
+    if kind is op.LITERAL and not flags & re.IGNORECASE:
+        wanted = chr(value)
+        return lambda text, position: text.startswith(wanted, position)
     compiled = re.compile(_written(kind, value), flags)
 
     def test(text: str, position: int) -> bool:

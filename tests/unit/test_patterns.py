@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wherry.engine.filters import parse
-from wherry.engine.patterns import compiled
+from wherry.patterns import Pattern, compiled
 
 ATOMS = st.sampled_from(
     ["a", "b", ".", "[ab]", "[^a]", r"\d", r"\w", "^", "$", r"\b", "[a-c_]", r"\.", "é", "-"]
@@ -74,3 +74,28 @@ def test_long_texts_are_followed_in_one_pass(expression: str) -> None:
     pattern = compiled(expression)
     assert pattern is not None
     assert not pattern.search("a" * 3_000 + "!")
+
+
+GLOBS = st.lists(
+    st.sampled_from(["a", "b", ".", ".*", "[^/]*", "(?:.*/)?", "[^b]", "/"]), max_size=7
+).map("".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(glob=GLOBS, text=st.text(st.sampled_from("ab/\n"), max_size=9), begin=st.integers(0, 9))
+def test_ends_are_those_of_all_matches(glob: str, text: str, begin: int) -> None:
+    pattern = Pattern(glob)
+    expected = [
+        end
+        for end in range(begin, len(text) + 1)
+        if re.compile(glob).fullmatch(text, begin, end) is not None
+    ]
+    assert list(pattern.ends(text, begin)) == expected
+    assert pattern.fullmatch(text) == (re.fullmatch(glob, text) is not None)
+
+
+def test_what_is_kept_of_steps_is_limited() -> None:
+    pattern = Pattern("(?s).*a" + "." * 60)
+    text = "".join("ab"[n * n % 7 % 2] for n in range(3_000))
+    assert list(pattern.ends(text)) == [end for end in range(61, 3_001) if text[end - 61] == "a"]
+    assert pattern._kept <= 50_000
