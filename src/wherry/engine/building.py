@@ -36,6 +36,8 @@ from wherry.engine.containers.start import compiled_filter
 from wherry.engine.images import Images
 from wherry.engine.spec.runtimespec import SpecInput, build
 from wherry.errors import InvalidParameter, KernelError, NotFound
+from wherry.fs.descent import descending, walk
+from wherry.fs.opening import DIRECTORY, open_path
 from wherry.fs.removing import remove_path
 from wherry.images import reference
 from wherry.images.archive import ArchivedImage, archive
@@ -402,20 +404,20 @@ def _clamp(directory: str, latest: int, before: LayerTree) -> None:
 
     What has the same time in ``before`` keeps it: it is no part of the new layer.
     """
-    pending = [""]
-    while pending:
-        inside = pending.pop()
-        with os.scandir(f"{directory}/{inside}") as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
-        for entry in found:
-            path = f"{inside}/{entry.name}" if inside else entry.name
-            if entry.is_dir(follow_symlinks=False):
-                pending.append(path)
-            mtime = entry.stat(follow_symlinks=False).st_mtime_ns
-            if mtime <= latest:
-                continue
-            old = before.entry(path)
-            if old is None or old.mtime != mtime:
-                os.utime(entry.path, ns=(latest, latest), follow_symlinks=False)
-    if os.lstat(directory).st_mtime_ns > latest:
-        os.utime(directory, ns=(latest, latest))
+    top = open_path(directory, DIRECTORY)
+    try:
+        with descending(top) as below:
+            for entries in walk(below):
+                for entry in entries:
+                    found = entry.stat(follow_symlinks=False)
+                    if found.st_mtime_ns <= latest:
+                        continue
+                    old = before.entry(f"{below.path}/{entry.name}".lstrip("/"))
+                    if old is None or old.mtime != found.st_mtime_ns:
+                        times = (latest, latest)
+                        at = below.directory
+                        os.utime(entry.name, ns=times, dir_fd=at, follow_symlinks=False)
+        if os.fstat(top).st_mtime_ns > latest:
+            os.utime(top, ns=(latest, latest))
+    finally:
+        os.close(top)

@@ -37,6 +37,7 @@ class Descent:
     def __init__(self, top: int, *, cross_mounts: bool = True) -> None:
         self._top = top
         self._levels: list[_Level] = []
+        self._names: list[str] = []
         self._cross_mounts = cross_mounts
 
     @property
@@ -49,6 +50,11 @@ class Descent:
         """Levels below the top."""
         return len(self._levels)
 
+    @property
+    def path(self) -> str:
+        """The names on the way down from the top, "" there."""
+        return "/".join(self._names)
+
     def enter(self, name: str | bytes) -> None:
         """Go down into the directory ``name``.
 
@@ -59,6 +65,7 @@ class Descent:
         else:
             descriptor = _open_same_mount(name, self.directory)
         self._levels.append(_Level(descriptor))
+        self._names.append(os.fsdecode(name))
         if len(self._levels) > _KEPT:
             distant = self._levels[-_KEPT - 1]
             if distant.descriptor >= 0:
@@ -70,6 +77,7 @@ class Descent:
     def leave(self) -> None:
         """Go up. Raises OSError (ESTALE) when the directory was moved elsewhere meanwhile."""
         left = self._levels.pop()
+        self._names.pop()
         try:
             if self._levels and self._levels[-1].descriptor < 0:
                 above = os.open("..", DIRECTORY, dir_fd=left.descriptor)

@@ -207,6 +207,18 @@ def test_depth_stops_no_build(engine: Daemon) -> None:
     assert status == 200, answer
 
 
+def test_depth_stops_no_build_with_times_of_its_own(engine: Daemon) -> None:
+    """Deeper than a path may name, and every time of it is set back."""
+    deep = "i=0; while [ $i -lt 2040 ]; do mkdir d; cd d; i=$((i+1)); done; echo x > f"
+    said, error = build(
+        engine,
+        {"Dockerfile": f"FROM busybox\nRUN mkdir /a && cd /a && {deep}\nRUN stat -c %Y /a/d/d/d\n"},
+        buildargs=json.dumps({"SOURCE_DATE_EPOCH": "1000000000"}),
+    )
+    assert "Successfully built" in said, error
+    assert "\n1000000000\n" in said
+
+
 def hostile_archive(sentinel: Path) -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
