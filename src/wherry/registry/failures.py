@@ -7,8 +7,19 @@ Registries answer ``{"errors": [{"code", "message", "detail"}]}`` (OCI distribut
 from __future__ import annotations
 
 import json
+from typing import Any
+from urllib.parse import urljoin, urlsplit
 
-from wherry.errors import Forbidden, NotFound, Unauthorized, Unavailable, WherryError
+import aiohttp
+
+from wherry.errors import (
+    Forbidden,
+    InvalidParameter,
+    NotFound,
+    Unauthorized,
+    Unavailable,
+    WherryError,
+)
 
 PASSING = frozenset({408, 429, 500, 502, 503, 504})
 """Statuses of failures that may pass: the same request is worth another attempt."""
@@ -40,11 +51,44 @@ def from_answer(status: int, body: bytes, what: str, wish: str | None = None) ->
     return WherryError(text)
 
 
+def parse_answer(body: bytes, what: str) -> dict[str, Any]:
+    """A JSON object; WherryError when it is none."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise WherryError(f"{what}: the answer is not a JSON object")
+    return answer
+
+
+async def read_limited(response: aiohttp.ClientResponse, limit: int, what: str) -> bytes:
+    """The body of an answer; raises InvalidParameter when it has more than ``limit`` bytes."""
+    data = bytearray()
+    while len(data) <= limit and (piece := await response.content.readany()):
+        data += piece
+    if len(data) > limit:
+        raise InvalidParameter(f"{what}: it has more than {limit >> 20} MiB")
+    return bytes(data)
+
+
+def joined(base: str, location: str) -> str:
+    """Where a Location header leads; raises Unavailable for what is no http(s) URL."""
+    try:
+        url = urljoin(base, location)
+        split = urlsplit(url)
+        if split.scheme in ("http", "https") and split.hostname and split.port != 0:
+            return url
+    except ValueError:  # also of a port
+        pass
+    raise Unavailable(f"the registry sends to a malformed address: {location[:200]!r}")
+
+
 def _first_error(body: bytes) -> tuple[str, str]:
     try:
         error = json.loads(body)["errors"][0]
         return str(error.get("code", "")), str(error.get("message", ""))
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         return "", ""
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote, urlsplit
 
 from wherry.errors import InvalidParameter, NotFound, WherryError
+from wherry.registry.failures import joined, parse_answer
 from wherry.registry.session import RegistrySession
 
 MANIFEST_TYPES = (
@@ -34,6 +33,10 @@ class Manifest:
     media_type: str
     digest: str
     data: bytes
+
+
+_MAX_TAG_PAGES = 1_000
+_MAX_TAG_BYTES = 64 << 20
 
 
 class Repository:
@@ -120,12 +123,18 @@ class Repository:
         """All tags, however many pages the registry makes of them."""
         found: list[str] = []
         path: str | None = self._url("tags", "list")
+        pages = size = 0
         while path:
             response, data = await self.session.document(
                 path, MAX_MANIFEST_BYTES, what=f"list tags of {self}", scope=self._scope()
             )
-            answer = parse_answer(data, f"list tags of {self}")
-            found += [str(tag) for tag in answer.get("tags") or []]
+            pages, size = pages + 1, size + len(data)
+            if pages > _MAX_TAG_PAGES or size > _MAX_TAG_BYTES:
+                raise InvalidParameter(f"list tags of {self}: the registry has no end of them")
+            tags = parse_answer(data, f"list tags of {self}").get("tags") or []
+            if not isinstance(tags, list):
+                raise WherryError(f"list tags of {self}: the answer has no list of tags")
+            found += [str(tag) for tag in tags]
             following = response.links.get("next")
             before = path
             path = str(following["url"]) if following else None
@@ -281,18 +290,7 @@ class Repository:
     def _location(self, base: str, location: str) -> str:
         if not location:
             raise WherryError(f"upload to {self}: the registry names no location")
-        return urljoin(base, location)
-
-
-def parse_answer(data: bytes, what: str) -> dict[str, Any]:
-    """A JSON object; WherryError when it is none."""
-    try:
-        answer = json.loads(data)
-    except (ValueError, RecursionError):
-        answer = None
-    if not isinstance(answer, dict):
-        raise WherryError(f"{what}: the answer is not a JSON object")
-    return answer
+        return joined(base, location)
 
 
 def digest_of(data: bytes, like: str | None = None) -> str:
@@ -303,16 +301,20 @@ def digest_of(data: bytes, like: str | None = None) -> str:
     return f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
 
 
+def _is_number(words: str) -> bool:
+    return words.isascii() and words.isdigit() and len(words) < 19
+
+
 def _first_byte(content_range: str | None) -> int | None:
     """Start of ``bytes 100-199/200``."""
     words = (content_range or "").removeprefix("bytes ").partition("-")[0]
-    return int(words) if words.isdigit() else None
+    return int(words) if _is_number(words) else None
 
 
 def _last_byte(held: str | None) -> int | None:
     """End of an upload's ``Range: 0-99``; None when it says nothing. ``0-0`` means empty or one
     byte, which registries do not tell apart: it is taken as empty."""
     words = (held or "").removeprefix("bytes=").partition("-")[2]
-    if not words.isdigit():
+    if not _is_number(words):
         return None
     return int(words) if int(words) > 0 else -1

@@ -7,8 +7,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from wherry.registry.credentials import ANONYMOUS, Credentials
+from wherry.registry.failures import parse_answer
 from wherry.registry.hosts import DOCKER_DOMAIN, DOCKER_INDEX, DOCKER_REGISTRY, RegistryOptions
-from wherry.registry.repository import MAX_MANIFEST_BYTES, parse_answer
+from wherry.registry.repository import MAX_MANIFEST_BYTES
 from wherry.registry.session import open_sessions
 
 MAX_RESULTS = 100

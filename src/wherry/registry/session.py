@@ -21,10 +21,10 @@ from urllib.parse import urljoin, urlsplit
 import aiohttp
 
 from wherry import __version__
-from wherry.errors import InvalidParameter, Unauthorized, Unavailable
+from wherry.errors import Unauthorized, Unavailable
 from wherry.registry.challenge import Challenge, parse_challenges
 from wherry.registry.credentials import ANONYMOUS, Credentials
-from wherry.registry.failures import PASSING, from_answer
+from wherry.registry.failures import PASSING, from_answer, joined, read_limited
 from wherry.registry.hosts import Endpoint, RegistryOptions, certificates, endpoints
 from wherry.registry.tokens import TokenSource
 
@@ -58,8 +58,8 @@ def pause(attempt: int, retry_after: str | None = None) -> float:
 
 def _seconds(retry_after: str) -> float | None:
     """Seconds or an HTTP date (RFC 9110, 10.2.3); None for anything else."""
-    if retry_after.isdigit():
-        return float(retry_after)
+    if retry_after.isascii() and retry_after.isdigit():
+        return float(retry_after[:9])
     try:
         then = parsedate_to_datetime(retry_after)
         return max(0.0, (then - datetime.now(UTC)).total_seconds())
@@ -158,12 +158,7 @@ class RegistrySession:
                 async with self.request(
                     "GET", path, what=what, scope=scope, headers=headers
                 ) as response:
-                    data = bytearray()
-                    while len(data) <= limit and (piece := await response.content.readany()):
-                        data += piece
-                    if len(data) > limit:
-                        raise InvalidParameter(f"{what}: it has more than {limit >> 20} MiB")
-                    return response, bytes(data)
+                    return response, await read_limited(response, limit, what)
             except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
                 failure = error
             await asyncio.sleep(pause(attempt))
@@ -253,7 +248,7 @@ class RegistrySession:
             if response.status not in _REDIRECTS or not location or method not in ("GET", "HEAD"):
                 return response
             response.release()
-            url = urljoin(url, location)
+            url = joined(url, location)
             if target.scheme == "https" and not url.startswith("https://"):
                 raise Unavailable(f"{self.host}: redirects from HTTPS to {url}: refused")
         raise Unavailable(f"{self.host}: more than {_MAX_REDIRECTS} redirects at {url}")

@@ -8,14 +8,16 @@ from urllib.parse import urlencode
 
 import aiohttp
 
-from wherry.errors import Unauthorized, WherryError
+from wherry.errors import Unauthorized
 from wherry.registry.challenge import Challenge
 from wherry.registry.credentials import Credentials, may_tell
-from wherry.registry.failures import PASSING, from_answer
+from wherry.registry.failures import PASSING, from_answer, joined, parse_answer, read_limited
 
 CLIENT_ID = "wherry"
 _DEFAULT_LIFETIME = 60.0
+_LONGEST_LIFETIME = 1e9
 _SAFETY_SECONDS = 10.0
+_MAX_ANSWER = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class TokenSource:
         realm = challenge.parameters.get("realm", "")
         if not realm.startswith(("http://", "https://")):
             raise Unauthorized(f"{self._host}: the registry names no place that gives tokens")
+        realm = joined(realm, realm)
         scopes = scope or challenge.parameters.get("scope", "")
         query = {"service": challenge.parameters.get("service", ""), "scope": scopes}
         trusted = bool(self._credentials) and may_tell(self._host, realm)
@@ -91,16 +94,10 @@ class TokenSource:
 async def _json(response: aiohttp.ClientResponse, what: str) -> dict[str, object]:
     if response.status in PASSING:
         response.raise_for_status()  # the session tries again, as it does for cut lines
-    body = await response.read()
+    body = await read_limited(response, _MAX_ANSWER, what)
     if response.status != 200:
         raise from_answer(response.status, body, what)
-    try:
-        answer = await response.json(content_type=None)
-    except ValueError:
-        raise WherryError(f"{what}: the answer is not JSON") from None
-    if not isinstance(answer, dict):
-        raise WherryError(f"{what}: the answer is not a JSON object")
-    return answer
+    return parse_answer(body, what)
 
 
 def _parse(answer: dict[str, object], host: str) -> _Token:
@@ -108,5 +105,7 @@ def _parse(answer: dict[str, object], host: str) -> _Token:
     if not isinstance(value, str) or not value:
         raise Unauthorized(f"{host}: the token service gave no token")
     lifetime = answer.get("expires_in")
-    seconds = float(lifetime) if isinstance(lifetime, int | float) else _DEFAULT_LIFETIME
+    seconds = _DEFAULT_LIFETIME
+    if isinstance(lifetime, int | float) and 0 <= lifetime <= _LONGEST_LIFETIME:
+        seconds = float(lifetime)
     return _Token(value, time.monotonic() + max(0.0, seconds - _SAFETY_SECONDS))

@@ -48,6 +48,7 @@ from wherry.hub.schema import tags
 _ACCEPT = ", ".join((OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 _MAX_REDIRECTS = 4
+_MAX_TOKEN = 1 << 20  # bytes of the answer that brings a token
 _ACTOR = "upstream"
 _locks: dict[str, asyncio.Lock] = {}
 
@@ -155,6 +156,13 @@ async def _fetch_manifest(
         image = await _facts(hub, repository, parsed.config.digest)
     tag = "" if names.is_digest(reference) else reference
     await hub.db.write(_store, repository.id, _Fetched(digest, content, parsed, image, tag))
+
+
+def _document(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
 
 
 async def _read(answer: aiohttp.ClientResponse, limit: int) -> bytes:
@@ -380,7 +388,9 @@ class _Client:
         ) as answer:
             if answer.status != 200:
                 raise InvalidParameter(f"{realm} refused a token with status {answer.status}")
-            body = await answer.json(content_type=None)
+            body = _document(await _read(answer, _MAX_TOKEN))
+        if not isinstance(body, dict):
+            raise InvalidParameter(f"{realm} gave no token")
         return f"Bearer {body.get('token') or body.get('access_token')}"
 
     def _trusts(self, realm: str) -> bool:
