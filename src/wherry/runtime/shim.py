@@ -27,7 +27,6 @@ from wherry.runtime.attach import AttachOptions
 from wherry.runtime.backend import Backend
 from wherry.runtime.bundle import ExitStatus, LogConfig, clear_exit, write_exit
 from wherry.runtime.control import Connection, Control
-from wherry.runtime.foreign import ForeignRuntime
 from wherry.runtime.host import Host
 from wherry.runtime.logdrivers.driver import LogDriver, open_driver
 from wherry.runtime.loop import READ, Loop
@@ -430,6 +429,9 @@ def _open_backend(container: Message, host: Host) -> Backend:
     """Whatever makes the processes that a bundle's head asks for."""
     if not container.get("runtime"):
         return OwnRuntime(container, host)
+    # It brings subprocess, which every shim would carry for the few with another runtime.
+    from wherry.runtime.foreign import ForeignRuntime
+
     process.set_subreaper()
     return ForeignRuntime(container, host.reaper)
 

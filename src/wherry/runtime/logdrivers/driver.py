@@ -9,7 +9,6 @@ from wherry.errors import InvalidParameter
 from wherry.runtime.bundle import LogConfig
 from wherry.runtime.logdrivers.jsonfile import JsonFile
 from wherry.runtime.logdrivers.record import LogRecord
-from wherry.runtime.logdrivers.remote import Remote
 from wherry.runtime.loop import Loop
 
 _REMOTE = ("syslog", "journald", "gelf", "fluentd")
@@ -54,6 +53,9 @@ def open_driver(config: LogConfig) -> LogDriver:
     if config.driver == "none":
         return NoLog()
     if config.driver in _REMOTE:
+        # A megabyte (threads, dates, addresses) for the few containers with such a driver.
+        from wherry.runtime.logdrivers.remote import Remote
+
         return Remote(config)
     return _installed(config)
 
