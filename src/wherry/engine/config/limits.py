@@ -9,6 +9,7 @@ from typing import TypeVar
 from wherry.engine.config.host import Resources
 from wherry.errors import InvalidParameter
 from wherry.linux.rlimits import NUMBERS
+from wherry.numbers import whole_number
 
 _SMALLEST_MEMORY = 6 << 20
 
@@ -171,10 +172,8 @@ def parse_number_set(text: str) -> set[int] | None:
     numbers: set[int] = set()
     for part in text.split(","):
         low, dash, high = part.strip().partition("-")
-        if not (low.isascii() and low.isdigit() and (not dash or high.isdigit())):
-            return None
-        first, last = int(low), int(high or low)
-        if not first <= last <= 8192:
+        first, last = whole_number(low), whole_number(high if dash else low)
+        if first is None or last is None or not first <= last <= 8192:
             return None
         numbers.update(range(first, last + 1))
     return numbers
