@@ -189,7 +189,11 @@ def test_digits_that_are_no_numbers(engine: Daemon, text: str) -> None:
     for host in (
         {"LogConfig": {"Type": "json-file", "Config": {"max-file": text}}},
         {"LogConfig": {"Type": "syslog", "Config": {"syslog-facility": text}}},
+        {"LogConfig": {"Type": "json-file", "Config": {"max-size": text}}},
+        {"DeviceCgroupRules": [f"c {text}:* rwm"]},
         {"CpusetCpus": f"0-{text}"},
+        {"CpusetCpus": ",".join(["0-4096"] * 10_000)},
+        {"SecurityOpt": ["seccomp=" + "[" * 60_000]},
         {"PortBindings": {f"{text}/tcp": [{}]}},
     ):
         body = {"Image": "busybox", "HostConfig": host}

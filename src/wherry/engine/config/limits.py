@@ -167,9 +167,14 @@ def _check_set(text: str, available: Collection[int], what: str, name: str) -> N
         )
 
 
+_LONGEST_SET = 4096  # characters
+
+
 def parse_number_set(text: str) -> set[int] | None:
     """The numbers of ``0-2,5`` (cpuset(7), list format); None when it is none."""
     numbers: set[int] = set()
+    if len(text) > _LONGEST_SET:
+        return None
     for part in text.split(","):
         low, dash, high = part.strip().partition("-")
         first, last = whole_number(low), whole_number(high if dash else low)

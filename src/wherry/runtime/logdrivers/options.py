@@ -13,7 +13,7 @@ from wherry.errors import InvalidParameter
 from wherry.numbers import whole_number
 
 _FACILITY_NUMBERS = frozenset(map(str, range(24)))
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,19})?)\s*([kmgt]?)i?b?", re.IGNORECASE)
 _FACTOR = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _METADATA = ("labels", "labels-regex", "env", "env-regex", "tag")
 _BUFFERING = ("mode", "max-buffer-size")
