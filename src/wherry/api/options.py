@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from wherry.errors import InvalidParameter
+from wherry.numbers import whole_number
 
 Kind = Literal["text", "flag", "number", "list", "map", "nested", "objects", "ulimits"]
 DEFAULT_CONFIG_FILE = "/etc/wherry/daemon.json"
@@ -248,9 +249,10 @@ def _ulimit(name: str, text: str) -> dict[str, Any]:
 
 def _address_pool(text: str) -> dict[str, Any]:
     fields = dict(part.partition("=")[::2] for part in text.split(","))
-    if set(fields) != {"base", "size"} or not fields["size"].isdigit():
+    size = whole_number(fields.get("size", ""))
+    if set(fields) != {"base", "size"} or size is None:
         raise InvalidParameter(f"invalid default address pool {text!r}: base=CIDR,size=BITS")
-    return {"base": fields["base"], "size": int(fields["size"])}
+    return {"base": fields["base"], "size": size}
 
 
 def read_file(path: str, *, required: bool) -> dict[str, Any]:

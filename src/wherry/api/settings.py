@@ -13,7 +13,7 @@ from wherry.errors import InvalidParameter
 from wherry.network.ipam import DEFAULT_POOLS
 from wherry.network.options import NetworkOptions, address_pools
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,19})?) ?([kmgtp]?)i?b?", re.IGNORECASE)
 _LABEL = re.compile(r"[^=\s]+(=.*)?")
 
 

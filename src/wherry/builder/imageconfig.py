@@ -17,6 +17,7 @@ from wherry import filepath
 from wherry.builder.errors import SyntaxProblem
 from wherry.builder.instructions import Healthcheck
 from wherry.golang import quote
+from wherry.numbers import whole_number
 
 DEFAULT_SHELL = ("/bin/sh", "-c")
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -81,7 +82,7 @@ def exposed_ports(words: Iterable[str]) -> dict[str, dict[str, Any]]:
 def check_signal(value: str) -> str:
     """A signal's name or number, as given. Raises SyntaxProblem."""
     name = value.upper().removeprefix("SIG")
-    if value.isascii() and value.isdecimal() and 0 < int(value) < 65:
+    if 0 < (whole_number(value) or 0) < 65:
         return value
     real_time = re.fullmatch(r"RTM(IN\+|AX-)\d{1,2}", name)
     if f"SIG{name}" in signal.Signals.__members__ or real_time:

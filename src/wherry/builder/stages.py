@@ -15,6 +15,7 @@ from wherry.builder.instructions import Copy, Run
 from wherry.builder.instructions.mounts import mount_source_name
 from wherry.builder.scope import stage_base
 from wherry.golang import quote
+from wherry.numbers import whole_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,8 @@ def link(dockerfile: Dockerfile, name: str, before: int, line: int) -> Link:
     for stage in reversed(dockerfile.stages[:before]):
         if stage.origin.name and stage.origin.name == lower:
             return Link(stage.index, lower)
-    if lower.isascii() and lower.isdecimal():
-        index = int(lower)
+    index = whole_number(lower)
+    if index is not None:
         if index < before:
             return Link(index, lower)
         problem = "refers to current build stage" if index == before else "index out of bounds"
@@ -82,8 +83,9 @@ def find_target(dockerfile: Dockerfile, target: str) -> int:
     for stage in reversed(dockerfile.stages):
         if stage.origin.name == lower:
             return stage.index
-    if lower.isascii() and lower.isdecimal() and int(lower) < len(dockerfile.stages):
-        return int(lower)
+    index = whole_number(lower)
+    if index is not None and index < len(dockerfile.stages):
+        return index
     names = [stage.origin.name for stage in dockerfile.stages if stage.origin.name]
     raise DockerfileError(
         f"target stage {quote(target)} could not be found{suggestion(target, names)}",

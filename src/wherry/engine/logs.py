@@ -13,6 +13,7 @@ from urllib.parse import quote_plus
 from wherry.engine.logfiles import LogFiles, LogRecord
 from wherry.errors import InvalidParameter
 from wherry.linux import inotify
+from wherry.numbers import whole_number
 from wherry.timestamps import rfc3339
 
 _CHANGES = inotify.IN_MODIFY | inotify.IN_CREATE | inotify.IN_MOVED_TO | inotify.IN_DELETE
@@ -44,9 +45,7 @@ class LogOptions:
 
 def parse_tail(text: str | None) -> int | None:
     """The number of lines that ``tail`` asks for; None (all) for anything but a number."""
-    if text is None or not text.isascii() or not text.isdigit():
-        return None
-    return int(text)
+    return None if text is None else whole_number(text)
 
 
 def render(record: LogRecord, options: LogOptions) -> bytes:

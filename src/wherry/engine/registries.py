@@ -19,6 +19,7 @@ from wherry.images.manifest import Index
 from wherry.images.platforms import Platform, parse_platform
 from wherry.images.reference import Reference
 from wherry.images.store import Image, ImageStore
+from wherry.numbers import whole_number
 from wherry.registry.credentials import Credentials
 from wherry.registry.failures import login_refused
 from wherry.registry.hosts import DOCKER_DOMAIN, DOCKER_INDEX, RegistryOptions
@@ -189,6 +190,7 @@ def _least_stars(filters: Filters) -> int:
     values = filters.get("stars")
     if not values:
         return 0
-    if not all(value.isdigit() for value in values):
+    numbers = [number for value in values if (number := whole_number(value)) is not None]
+    if len(numbers) < len(values):
         raise InvalidParameter(f"invalid filter 'stars={values[0]}'")
-    return max(int(value) for value in values)
+    return max(numbers)

@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any
 
 from wherry.engine import psoptions
+from wherry.numbers import whole_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,10 @@ def _sort_key(name: str) -> Callable[[Process], Any]:
         if name in _SORTED_BY:
             return _SORTED_BY[name](process), ""
         text = show(process)
-        return (int(text), "") if text.lstrip("-").isdigit() else (0, text)
+        number = whole_number(text.removeprefix("-"))
+        if number is None:
+            return 0, text
+        return (-number if text.startswith("-") else number), ""
 
     return key
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -102,11 +103,31 @@ def _copy_content(reading: int, destination: int, name: str) -> None:
     writing = make_file(destination, name)
     try:
         found = os.fstat(reading)
-        while os.sendfile(writing, reading, None, _PIECE):
-            pass
+        for begin, end in _data(reading, found.st_size):
+            os.lseek(writing, begin, os.SEEK_SET)
+            while begin < end:
+                sent = os.sendfile(writing, reading, begin, min(end - begin, _PIECE))
+                if not sent:  # somebody made it shorter
+                    break
+                begin += sent
+        os.ftruncate(writing, found.st_size)
         describe(writing, _metadata(found))
     finally:
         os.close(writing)
+
+
+def _data(file: int, size: int) -> Iterator[tuple[int, int]]:
+    """Where a file has data, lseek(2). Its holes may be longer than any disk."""
+    end = 0
+    while end < size:
+        try:
+            begin = os.lseek(file, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # ENXIO: nothing but a hole is left
+                raise
+            return
+        end = os.lseek(file, begin, os.SEEK_HOLE)
+        yield begin, end
 
 
 def _metadata(found: os.stat_result) -> Metadata:

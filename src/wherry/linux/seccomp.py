@@ -21,6 +21,7 @@ from typing import Any
 
 from wherry.errors import InvalidParameter, KernelError, Unavailable
 from wherry.linux.seccomp_default import default_profile
+from wherry.numbers import whole_number
 
 _ACTIONS = {
     "SCMP_ACT_KILL": 0x00000000,
@@ -137,10 +138,8 @@ def _applies(entry: Mapping[str, Any], held: set[str], go_name: str, kernel: str
 
 
 def _version(text: str) -> tuple[int, int]:
-    parts = []
-    for part in text.split(".")[:2]:
-        digits = "".join(c for c in part if c.isdigit())
-        parts.append(int(digits or 0))
+    digits = ("".join(c for c in part if c in "0123456789") for part in text.split(".")[:2])
+    parts = [whole_number(part) or 0 for part in digits]
     return parts[0], parts[1] if len(parts) > 1 else 0
 
 

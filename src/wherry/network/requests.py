@@ -16,6 +16,7 @@ from wherry.network import files
 from wherry.network.firewall import Protocol
 from wherry.network.ipam import Pool, Subnet, parse_pool
 from wherry.network.model import Address, EndpointConfig, Mode, PortBinding, SandboxConfig
+from wherry.numbers import whole_number
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _MAC = re.compile(r"[0-9a-fA-F]{1,2}([:-][0-9a-fA-F]{1,2}){5}")
@@ -226,9 +227,10 @@ def port_key(key: str) -> tuple[int, Protocol]:
     protocol = protocols.get(name.lower())
     if protocol is None:
         raise InvalidParameter(f"invalid port specification: {key}: invalid proto: {name}")
-    if not number.isascii() or not number.isdigit() or not 0 < int(number) < 65536:
+    port = whole_number(number)
+    if port is None or not 0 < port < 65536:
         raise InvalidParameter(f"invalid port specification: {key}: invalid port: {number}")
-    return int(number), protocol
+    return port, protocol
 
 
 def port_bindings(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from wherry.errors import InvalidParameter, NotFound, WherryError
+from wherry.numbers import whole_number
 from wherry.registry.failures import joined, parse_answer
 from wherry.registry.session import RegistrySession
 
@@ -301,20 +302,15 @@ def digest_of(data: bytes, like: str | None = None) -> str:
     return f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
 
 
-def _is_number(words: str) -> bool:
-    return words.isascii() and words.isdigit() and len(words) < 19
-
-
 def _first_byte(content_range: str | None) -> int | None:
     """Start of ``bytes 100-199/200``."""
     words = (content_range or "").removeprefix("bytes ").partition("-")[0]
-    return int(words) if _is_number(words) else None
+    return whole_number(words)
 
 
 def _last_byte(held: str | None) -> int | None:
     """End of an upload's ``Range: 0-99``; None when it says nothing. ``0-0`` means empty or one
     byte, which registries do not tell apart: it is taken as empty."""
     words = (held or "").removeprefix("bytes=").partition("-")[2]
-    if not _is_number(words):
-        return None
-    return int(words) if int(words) > 0 else -1
+    number = whole_number(words)
+    return -1 if number == 0 else number

@@ -22,6 +22,7 @@ import aiohttp
 
 from wherry import __version__
 from wherry.errors import Unauthorized, Unavailable
+from wherry.numbers import whole_number
 from wherry.registry.challenge import Challenge, parse_challenges
 from wherry.registry.credentials import ANONYMOUS, Credentials
 from wherry.registry.failures import PASSING, from_answer, joined, read_limited
@@ -58,8 +59,8 @@ def pause(attempt: int, retry_after: str | None = None) -> float:
 
 def _seconds(retry_after: str) -> float | None:
     """Seconds or an HTTP date (RFC 9110, 10.2.3); None for anything else."""
-    if retry_after.isascii() and retry_after.isdigit():
-        return float(retry_after[:9])
+    if (seconds := whole_number(retry_after)) is not None:
+        return float(seconds)
     try:
         then = parsedate_to_datetime(retry_after)
         return max(0.0, (then - datetime.now(UTC)).total_seconds())

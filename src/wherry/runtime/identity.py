@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from wherry.numbers import whole_number
 from wherry.runtime.bundle import StartFailed
 
 _LARGEST_FILE = 16 << 20
@@ -94,9 +95,9 @@ def resolve(user: str, added: Sequence[str], entries: Lines = read_entries) -> I
         gid = _group(group, entries)
     elif login:
         supplementary = [
-            int(entry[2])
+            number
             for entry in _groups(entries)
-            if login in entry[3].split(",") and entry[2].isdecimal()
+            if login in entry[3].split(",") and (number := whole_number(entry[2])) is not None
         ]
     if gid not in supplementary:
         # Else a process could drop its primary group to pass a rule that bars the group.

@@ -6,7 +6,7 @@ import re
 
 from wherry.errors import InvalidParameter
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kKmMgGtTpP]?)(?:[iI]?[bB])?")
+_SIZE = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,19})?) ?([kKmMgGtTpP]?)(?:[iI]?[bB])?")
 
 
 def parse_size(text: str) -> int:

@@ -24,6 +24,9 @@ class Registry(ThreadingHTTPServer):
         self.sent = 0
         self.host = f"127.0.0.1:{self.server_address[1]}"
 
+    def handle_error(self, *_: object) -> None:
+        """A client that has heard enough is none."""
+
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from tests.daemon import Daemon
@@ -159,3 +161,44 @@ def test_a_sysctl_does_not_reach_the_host_through_another_container(
     status, message = attempt(engine, ["true"], **host)
     engine.json("DELETE", f"/containers/{donor}?force=1")
     assert status >= 400 and words in message
+
+
+HUGE = "9" * 5_000
+ODD = "\u00b2"  # a digit for str.isdigit, and no number
+
+
+@pytest.mark.parametrize("kind", ["expose", "publish"])
+@pytest.mark.parametrize("value", [ODD, HUGE, f"1-{ODD}", f"1-{HUGE}", f"0-{'9' * 18}"])
+def test_ranges_of_ports_in_filters(engine: Daemon, kind: str, value: str) -> None:
+    """The last one is a range that nobody should count through."""
+    status, answer = engine.request(
+        "POST", "/containers/create", {"Image": "busybox", "ExposedPorts": {"80/tcp": {}}}
+    )
+    assert status == 201
+    made = json.loads(answer)["Id"]
+    try:
+        filters = quote(json.dumps({kind: [value]}))
+        status, answer = engine.request("GET", f"/containers/json?all=1&filters={filters}")
+        assert status == (200 if value.startswith("0-") else 400), answer
+    finally:
+        engine.request("DELETE", f"/containers/{made}")
+
+
+@pytest.mark.parametrize("text", [ODD, HUGE])
+def test_digits_that_are_no_numbers(engine: Daemon, text: str) -> None:
+    for host in (
+        {"LogConfig": {"Type": "json-file", "Config": {"max-file": text}}},
+        {"LogConfig": {"Type": "syslog", "Config": {"syslog-facility": text}}},
+        {"LogConfig": {"Type": "json-file", "Config": {"max-size": text}}},
+        {"DeviceCgroupRules": [f"c {text}:* rwm"]},
+        {"CpusetCpus": f"0-{text}"},
+        {"CpusetCpus": ",".join(["0-4096"] * 10_000)},
+        {"SecurityOpt": ["seccomp=" + "[" * 60_000]},
+        {"PortBindings": {f"{text}/tcp": [{}]}},
+    ):
+        body = {"Image": "busybox", "HostConfig": host}
+        status, answer = engine.request("POST", "/containers/create", body)
+        assert status == 400, (host, answer)
+    stars = quote(json.dumps({"stars": [text]}))
+    status, answer = engine.request("GET", f"/images/search?term=x&filters={stars}")
+    assert status == 400, answer

@@ -22,6 +22,7 @@ from wherry.builder.request import BuildRequest, credentials_in, secrets_in
 from wherry.errors import InvalidParameter
 from wherry.images import reference
 from wherry.images.platforms import parse_platform
+from wherry.numbers import whole_number
 
 _BUILDKIT = "2"
 _EPOCH = "SOURCE_DATE_EPOCH"
@@ -181,9 +182,10 @@ def _epoch(arguments: Mapping[str, str]) -> int | None:
     text = arguments.get(_EPOCH, "")
     if not text:
         return None
-    if not (text.isascii() and text.isdecimal() and int(text) < 1 << 36):
+    number = whole_number(text)
+    if number is None or number >= 1 << 36:
         raise InvalidParameter(f"invalid {_EPOCH}: {text} is not a number of seconds")
-    return int(text)
+    return number
 
 
 def _resources(call: Call) -> Resources:

@@ -9,6 +9,7 @@ from wherry.api.call import Call
 from wherry.api.replies import Stream, encode, nothing, reply, reply_long
 from wherry.api.router import Route
 from wherry.errors import Conflict, InvalidParameter, NotFound, WherryError, prefixed
+from wherry.numbers import whole_number
 
 
 async def list_all(call: Call) -> web.StreamResponse:
@@ -117,11 +118,12 @@ def size_of(call: Call) -> tuple[int, int]:
     sizes = []
     for key, side in (("h", "height"), ("w", "width")):
         text = call.text(key)
-        if not (text.isascii() and text.isdigit()):
+        number = whole_number(text)
+        if number is None:
             raise InvalidParameter(f'invalid resize {side} "{text}": invalid syntax')
-        if int(text) >= 2**32:
+        if number >= 2**32:
             raise InvalidParameter(f'invalid resize {side} "{text}": value out of range')
-        sizes.append(min(int(text), 65535))
+        sizes.append(min(number, 65535))
     return sizes[0], sizes[1]
 
 

@@ -16,6 +16,7 @@ from wherry.builder.imagecache import CacheTarget, parse_target
 from wherry.builder.request import BuildRequest
 from wherry.errors import InvalidParameter, NotImplementedHere
 from wherry.images.platforms import parse_platform
+from wherry.numbers import whole_number
 
 FRONTENDS = ("dockerfile.v0", "gateway.v0")
 CacheEntry = tuple[str, Mapping[str, str]]
@@ -159,7 +160,7 @@ def _prefixed(attributes: Mapping[str, str], prefix: str) -> dict[str, str]:
 
 def _resources(attributes: Mapping[str, str]) -> Resources:
     shm_size = attributes.get("shm-size", "")
-    if shm_size and not (shm_size.isascii() and shm_size.isdecimal()):
+    if shm_size and whole_number(shm_size) is None:
         raise InvalidParameter(f"failed to parse shm size: {shm_size!r} is not a number")
     hosts = []
     for pair in filter(None, attributes.get("add-hosts", "").split(",")):
@@ -191,6 +192,7 @@ def _ulimits(text: str) -> tuple[Mapping[str, Any], ...]:
 def _epoch(text: str) -> int | None:
     if not text:
         return None
-    if not (text.isascii() and text.isdecimal() and int(text) < 1 << 36):
+    number = whole_number(text)
+    if number is None or number >= 1 << 36:
         raise InvalidParameter(f"invalid SOURCE_DATE_EPOCH: {text}")
-    return int(text)
+    return number

@@ -9,6 +9,7 @@ from typing import TypeVar
 from wherry.engine.config.host import Resources
 from wherry.errors import InvalidParameter
 from wherry.linux.rlimits import NUMBERS
+from wherry.numbers import whole_number
 
 _SMALLEST_MEMORY = 6 << 20
 
@@ -166,15 +167,18 @@ def _check_set(text: str, available: Collection[int], what: str, name: str) -> N
         )
 
 
+_LONGEST_SET = 4096  # characters
+
+
 def parse_number_set(text: str) -> set[int] | None:
     """The numbers of ``0-2,5`` (cpuset(7), list format); None when it is none."""
     numbers: set[int] = set()
+    if len(text) > _LONGEST_SET:
+        return None
     for part in text.split(","):
         low, dash, high = part.strip().partition("-")
-        if not (low.isascii() and low.isdigit() and (not dash or high.isdigit())):
-            return None
-        first, last = int(low), int(high or low)
-        if not first <= last <= 8192:
+        first, last = whole_number(low), whole_number(high if dash else low)
+        if first is None or last is None or not first <= last <= 8192:
             return None
         numbers.update(range(first, last + 1))
     return numbers

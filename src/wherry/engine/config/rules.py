@@ -14,7 +14,7 @@ from wherry.linux.capabilities import NUMBERS as CAPABILITIES
 
 _MILLISECOND = 1_000_000
 _POLICIES = ("no", "always", "on-failure", "unless-stopped")
-_RULE = re.compile(r"[acb] ([0-9]+|\*):([0-9]+|\*) [rwm]{1,3}")
+_RULE = re.compile(r"[acb] ([0-9]{1,10}|\*):([0-9]{1,10}|\*) [rwm]{1,3}")
 _NETWORK_SYSCTL = re.compile(r"net\.")
 _IPC_SYSCTLS = frozenset(
     {

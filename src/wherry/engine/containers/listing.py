@@ -12,6 +12,7 @@ from wherry.engine.containers.services import Services
 from wherry.engine.filters import Filters
 from wherry.engine.slices import slices
 from wherry.errors import InvalidParameter, NotFound, WherryError
+from wherry.numbers import whole_number
 
 FILTERS = frozenset(
     {
@@ -170,14 +171,14 @@ def _has_port(shown: Mapping[str, Any], kind: str, wanted: Sequence[str]) -> boo
     for value in wanted:
         numbers, _, protocol = value.partition("/")
         low, _, high = numbers.partition("-")
-        if not low.isdigit() or (high and not high.isdigit()):
+        first, last = whole_number(low), whole_number(high or low)
+        if first is None or last is None:
             raise InvalidParameter(f"invalid filter '{kind}={value}'")
-        span = range(int(low), int(high or low) + 1)
-        if any((number, protocol or "tcp") in ports for number in span):
+        if any(first <= number <= last and name == (protocol or "tcp") for number, name in ports):
             return True
     return False
 
 
 def _port(key: str) -> tuple[int, str]:
     number, _, protocol = key.partition("/")
-    return (int(number) if number.isdigit() else 0), protocol or "tcp"
+    return whole_number(number) or 0, protocol or "tcp"

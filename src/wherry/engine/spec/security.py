@@ -99,7 +99,7 @@ def _seccomp(value: str) -> str | None:
         return None
     try:
         profile = json.loads(value)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidParameter(f"Decoding seccomp profile failed: {error}") from None
     if not isinstance(profile, dict):
         raise InvalidParameter("Decoding seccomp profile failed: it is not a JSON object")

@@ -13,6 +13,7 @@ from wherry.network import netlink
 from wherry.network.firewall import Fence, GatewayMode
 from wherry.network.kernel import Kernel, write_sysctl
 from wherry.network.model import Address, Endpoint, Network
+from wherry.numbers import whole_number
 
 _BRIDGE = "com.docker.network.bridge."
 NAME = _BRIDGE + "name"
@@ -57,13 +58,14 @@ def mtu(options: Mapping[str, str]) -> int:
     text = options.get(MTU, "")
     if not text:
         return 1500
-    if not text.isascii() or not text.isdigit():
+    number = whole_number(text)
+    if number is None:
         raise InvalidParameter(
             f'failed to parse {MTU} value: {text} (strconv.Atoi: parsing "{text}": invalid syntax)'
         )
-    if not 68 <= int(text) <= 65535:
+    if not 68 <= number <= 65535:
         raise InvalidParameter(f"failed to parse {MTU} value: {text}: not between 68 and 65535")
-    return int(text)
+    return number
 
 
 def source_address(options: Mapping[str, str], key: str, version: int) -> Address | None:

@@ -10,6 +10,7 @@ from wherry.network import netlink
 from wherry.network.firewall import Fence
 from wherry.network.kernel import Kernel
 from wherry.network.model import Endpoint, Network
+from wherry.numbers import whole_number
 
 PARENT = "parent"
 
@@ -43,13 +44,14 @@ class ParentDriver(ABC):
             return
         base, _, tag = name.rpartition(".")
         parent = kernel.link(base) if base else None
-        if parent is None or not tag.isdigit() or not 0 < int(tag) < 4095:
+        number = whole_number(tag)
+        if parent is None or number is None or not 0 < number < 4095:
             raise InvalidParameter(
                 f"network {network.name}: the requested parent interface {name} was not found on"
                 " the host"
             )
         kernel.run(
-            netlink.add_vlan(name, parent.index, int(tag)), netlink.set_alias(name, kernel.alias)
+            netlink.add_vlan(name, parent.index, number), netlink.set_alias(name, kernel.alias)
         )
 
     @staticmethod

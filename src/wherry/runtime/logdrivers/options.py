@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping
 from urllib.parse import SplitResult, urlsplit
 
 from wherry.errors import InvalidParameter
+from wherry.numbers import whole_number
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
+_FACILITY_NUMBERS = frozenset(map(str, range(24)))
+_SIZE = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,19})?)\s*([kmgt]?)i?b?", re.IGNORECASE)
 _FACTOR = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _METADATA = ("labels", "labels-regex", "env", "env-regex", "tag")
 _BUFFERING = ("mode", "max-buffer-size")
@@ -116,7 +118,7 @@ def validate(driver: str, options: Mapping[str, str]) -> None:
 
 def _check_files(options: Mapping[str, str]) -> None:
     files = options.get("max-file", "")
-    if files and (not files.isdigit() or int(files) < 1):
+    if files and not whole_number(files):
         raise InvalidParameter("max-file cannot be less than 1")
     if "max-size" in options:
         if options["max-size"] != "-1":
@@ -136,7 +138,7 @@ def _check_syslog(options: Mapping[str, str]) -> None:
         schemes = ("udp", "tcp", "tcp+tls", "unix", "unixgram")
         parse_address("syslog-address", options["syslog-address"], 514, schemes)
     facility = options.get("syslog-facility", "daemon")
-    if facility not in FACILITIES and not (facility.isdigit() and int(facility) <= 23):
+    if facility not in FACILITIES and facility not in _FACILITY_NUMBERS:
         raise InvalidParameter(f"invalid syslog facility: {facility}")
     style = options.get("syslog-format", "")
     if style not in ("", "rfc3164", "rfc5424", "rfc5424micro"):

@@ -10,6 +10,7 @@ import time
 
 from wherry.errors import Conflict, InvalidParameter, WherryError
 from wherry.linux.cgroups import Cgroup
+from wherry.numbers import whole_number
 from wherry.runtime import spawn
 from wherry.runtime.bundle import StartFailed
 from wherry.runtime.control import in_folder
@@ -47,13 +48,15 @@ def _poststart(container: Container) -> None:
 
 def parse_signal(text: str) -> int:
     """``9``, ``KILL``, ``SIGKILL``, ``RTMIN+3`` as a number."""
-    if text.isdigit():
-        number = int(text)
+    given = whole_number(text)
+    if given is not None:
+        number = given
     else:
         name = text.upper().removeprefix("SIG")
         base, plus, offset = name.partition("+")
-        if plus and base == "RTMIN" and offset.isdigit():
-            number = signal.SIGRTMIN + int(offset)
+        behind = whole_number(offset)
+        if plus and base == "RTMIN" and behind is not None:
+            number = signal.SIGRTMIN + behind
         else:
             found = getattr(signal, f"SIG{name}", None)
             if not isinstance(found, signal.Signals):
