@@ -9,14 +9,6 @@ HEAVY = {
     *("asyncio", "datetime", "importlib.metadata", "ssl", "subprocess", "threading"),
     "urllib.parse",
 }
-    "asyncio",
-    "datetime",
-    "importlib.metadata",
-    "ssl",
-    "subprocess",
-    "threading",
-    "urllib.parse",
-}
 
 
 def test_the_launcher_imports_nothing_that_few_containers_need() -> None:
