@@ -46,6 +46,10 @@ NAMESPACE_FILES = {
 }
 """OCI namespace types and their names below /proc/PID/ns."""
 
+_OF_THE_LIBRARY = (32, 33)
+"""What the C library keeps for its threads, nptl(7), and lets nobody set; its posix_spawn(3) leaves
+them ignored in whatever it starts, make(1) and its children among them."""
+_DEFAULT = bytes(32)  # struct sigaction of the kernel: SIG_DFL, no flags, no restorer, no mask
 _SIGNALS = tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 
 _PR_SET_PDEATHSIG = 1
@@ -185,6 +189,9 @@ def reset_signals() -> None:
     for number in _SIGNALS:
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
+    if syscalls.RT_SIGACTION != -1:
+        for reserved in _OF_THE_LIBRARY:
+            call("reset signal", "", syscalls.RT_SIGACTION, reserved, _DEFAULT, None, 8)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 

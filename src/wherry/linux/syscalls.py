@@ -30,13 +30,14 @@ QUOTACTL_FD = 443
 FCHMODAT2 = 452
 
 _OLD_NUMBERS = {
-    "x86_64": {"keyctl": 250, "bpf": 321, "execveat": 322, "renameat2": 316},
-    "aarch64": {"keyctl": 219, "bpf": 280, "execveat": 281, "renameat2": 276},
+    "x86_64": {"keyctl": 250, "bpf": 321, "execveat": 322, "renameat2": 316, "rt_sigaction": 13},
+    "aarch64": {"keyctl": 219, "bpf": 280, "execveat": 281, "renameat2": 276, "rt_sigaction": 134},
 }
 _HERE = _OLD_NUMBERS.get(platform.machine(), {})
 KEYCTL = _HERE.get("keyctl", -1)
 BPF = _HERE.get("bpf", -1)
 RENAMEAT2 = _HERE.get("renameat2", -1)
+RT_SIGACTION = _HERE.get("rt_sigaction", -1)
 EXECVEAT = _HERE.get("execveat", -1)
 
 
