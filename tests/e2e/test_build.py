@@ -504,7 +504,7 @@ def test_stages_are_mounted_to_be_read_and_copied_to_be_written(engine: Daemon) 
     dockerfile = """FROM busybox AS first
 RUN mkdir /c && echo one > /c/f && chown 7:8 /c/f
 FROM busybox
-RUN --mount=from=first,source=/c,target=/m ls -ln /m | tail -n1 && echo no > /m/f || echo refused
+RUN --mount=from=first,source=/c,target=/m exec 2>&1; ls -ln /m | tail -n1 && echo no > /m/f || echo refused
 RUN --mount=from=first,source=/c,target=/m,rw echo two > /m/f && cat /m/f
 RUN --mount=from=first,source=/c/f,target=/one cat /one
 RUN --mount=from=first,source=/,target=/all cat /all/c/f
