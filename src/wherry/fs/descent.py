@@ -37,7 +37,7 @@ class Descent:
     def __init__(self, top: int, *, cross_mounts: bool = True) -> None:
         self._top = top
         self._levels: list[_Level] = []
-        self._names: list[str] = []
+        self._names: list[str | bytes] = []
         self._cross_mounts = cross_mounts
 
     @property
@@ -53,7 +53,7 @@ class Descent:
     @property
     def path(self) -> str:
         """The names on the way down from the top, "" there."""
-        return "/".join(self._names)
+        return "/".join(map(os.fsdecode, self._names))
 
     def enter(self, name: str | bytes) -> None:
         """Go down into the directory ``name``.
@@ -65,7 +65,7 @@ class Descent:
         else:
             descriptor = _open_same_mount(name, self.directory)
         self._levels.append(_Level(descriptor))
-        self._names.append(os.fsdecode(name))
+        self._names.append(name)
         if len(self._levels) > _KEPT:
             distant = self._levels[-_KEPT - 1]
             if distant.descriptor >= 0:
@@ -74,10 +74,13 @@ class Descent:
                 os.close(distant.descriptor)
                 distant.descriptor = -1
 
-    def leave(self) -> None:
-        """Go up. Raises OSError (ESTALE) when the directory was moved elsewhere meanwhile."""
+    def leave(self) -> str | bytes:
+        """Go up; returns the name of what was left.
+
+        Raises OSError (ESTALE) when the directory was moved elsewhere meanwhile.
+        """
         left = self._levels.pop()
-        self._names.pop()
+        name = self._names.pop()
         try:
             if self._levels and self._levels[-1].descriptor < 0:
                 above = os.open("..", DIRECTORY, dir_fd=left.descriptor)
@@ -87,6 +90,7 @@ class Descent:
                     raise OSError(errno.ESTALE, "a directory was moved while it was being read")
         finally:
             os.close(left.descriptor)
+        return name
 
     def close(self) -> None:
         """Close all that is open below the top."""

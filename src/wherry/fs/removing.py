@@ -76,10 +76,8 @@ class _Removal:
 
     def __init__(self, descent: Descent) -> None:
         self._descent = descent
-        self._names: list[bytes] = []
-        """The directories on the way down."""
         self._pending: list[list[bytes]] = []
-        """For each of them the directories in it that are still to be removed."""
+        """For each directory on the way down those in it that are still to be removed."""
         self._attempts = _AGAIN
 
     def remove(self, name: bytes) -> None:
@@ -98,7 +96,6 @@ class _Removal:
         except NotADirectoryError:  # it was one a moment ago
             self._unlink(name, self._pending[-1])
             return
-        self._names.append(name)
         self._pending.append([])
         with os.scandir(self._descent.directory) as found:
             entries = [(os.fsencode(one.name), one.is_dir(follow_symlinks=False)) for one in found]
@@ -110,10 +107,9 @@ class _Removal:
 
     def _leave(self) -> None:
         self._pending.pop()
-        if not self._names:
+        if not self._descent.depth:
             return
-        name = self._names.pop()
-        self._descent.leave()
+        name = os.fsencode(self._descent.leave())
         try:
             os.rmdir(name, dir_fd=self._descent.directory)
         except FileNotFoundError:

@@ -550,10 +550,7 @@ class Sandboxes:
         for container in ended:
             if self._guard.opens(container):
                 await self._closing.do(container)
-        await self.lead_porter()
-
-    async def lead_porter(self) -> None:
-        """Have the porter do what it shall for the containers that run, and nothing else."""
+        # The porter does what it shall for the containers that run, and nothing else.
         services = await asyncio.to_thread(self._blueprint.all_services, dict(self._live))
         await self._worker.run(lambda: self._porter.adopt(services))
 

@@ -103,5 +103,5 @@ def remove_of_unknown(services: Services, left: Leftovers) -> None:
             return
         try:
             services.layers.remove_root(name)
-        except (WherryError, OSError, RecursionError) as error:
+        except (WherryError, OSError) as error:
             log.error("remove the root of container %s, which nobody knows: %s", name, error)
