@@ -191,13 +191,13 @@ def test_what_needs_room_says_so_and_leaves_nothing_half_made(
         ("import", str(busybox_archive()), "imported"),
         ("cp", str(busybox_archive()), "writer:/copied"),
     ):
+        fill(engine.data_root.parent)  # what the one before gave back or gave up
         failed = engine.docker(*words, check=False)
         if words[0] == "load" and failed.returncode == 0:
             continue  # all of it was there
         assert failed.returncode != 0, words
         assert FULL in failed.stderr.lower() + failed.stdout.lower(), (words, failed.stderr)
         engine.request("DELETE", "/containers/late?force=1")
-        fill(engine.data_root.parent)
     engine.docker("rm", "made")
     assert tree(engine) == before
     assert engine.json("GET", "/images/json?all=1") == images

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import os
@@ -14,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 import pytest
-from tests.integration.network.test_published_ports import bindings, porter_pid
+from tests.integration.network.test_published_ports import bindings, porter_pid, restarted
 from tests.netlab import Containers, Namespaces, Segment, ask, inside
 
 from wherry.network.networks import Networks
@@ -170,15 +169,6 @@ async def test_a_porter_that_dies_with_unread_orders_is_replaced(
     await networks.sandboxes._worker.run(lambda: None)
     assert ask(segment.host, "tcp", "127.0.0.1", 8080).startswith("hi ")
     assert not [one for one in caplog.records if one.levelno >= logging.ERROR]
-
-
-async def restarted(networks: Networks, before: int) -> None:
-    """Wait until another porter runs."""
-    while True:
-        with contextlib.suppress(AssertionError):
-            if porter_pid(networks) != before:
-                return
-        await asyncio.sleep(0.01)
 
 
 async def test_a_start_that_finds_the_porter_dead_publishes_all_the_same(

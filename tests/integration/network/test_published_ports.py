@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ from tests.netlab import Containers, Namespaces, Segment, ask, inside, reconcile
 
 from wherry.errors import WherryError
 from wherry.network.networks import Networks
+from wherry.network.porter import packets
 
 
 def bindings(**places: str) -> dict[str, list[dict[str, str]]]:
@@ -139,7 +141,6 @@ async def test_the_port_is_taken_on_the_host_and_free_afterwards(
         rival.bind(("0.0.0.0", 8080))
     namespaces.end(web[1])
     await networks.detach(web[0])
-    await asyncio.sleep(0.2)
     with socket.socket() as rival:
         rival.bind(("0.0.0.0", 8080))
     assert "8080" not in inside(segment.host, "nft", "list", "ruleset")
@@ -182,8 +183,10 @@ async def test_sctp_is_led_to_the_container(
 async def test_a_killed_porter_comes_back_with_all_it_held(
     web: tuple[str, int], networks: Networks, segment: Segment
 ) -> None:
-    os.kill(porter_pid(networks), signal.SIGKILL)
-    await asyncio.sleep(1.0)
+    porter = porter_pid(networks)
+    os.kill(porter, signal.SIGKILL)
+    await restarted(networks, porter)
+    await networks.sandboxes._worker.run(lambda: None)  # it has been given everything
     assert ask(segment.host, "tcp", "127.0.0.1", 8080).startswith("hi ")
     assert ask(segment.host, "udp", "::1", 5353).startswith("hi ")
 
@@ -207,13 +210,12 @@ async def test_ports_go_on_without_a_daemon_and_are_adopted(
     await reconcile(second, {kept: pid})
     assert porter_pid(second) == porter
     assert ask(segment.host, "tcp", "127.0.0.1", 8080).startswith("hi ")
-    await asyncio.sleep(0.2)
     with socket.socket() as free:
         free.bind(("0.0.0.0", 8081))
     await second.detach(kept)
     await second.detach(ended)
     await second.close()
-    for _ in range(40):
+    for _ in range(400):
         await asyncio.sleep(0.05)
         if not os.path.exists(f"/proc/{porter}"):
             break
@@ -225,17 +227,20 @@ async def test_ports_go_on_without_a_daemon_and_are_adopted(
 
 
 def porter_pid(networks: Networks) -> int:
-    """The process that listens for daemons of these networks."""
+    """The process that listens for daemons of these networks: it answers, so it does run."""
     path = os.path.join(networks._options.runtime_directory, "porter.sock")
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                with open(f"/proc/{entry}/cmdline", "rb") as file:
-                    words = file.read().split(b"\0")
-            except OSError:
-                continue
-            if b"wherry.network.porter" in words and path.encode() in words:
-                with open(f"/proc/{entry}/stat") as stat:
-                    if stat.read().split()[2] != "Z":
-                        return int(entry)
-    raise AssertionError("no porter runs")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asker:
+        asker.settimeout(20)
+        asker.connect(path)
+        packets.send(asker, {"do": "report", "brief": True})
+        answer, _ = packets.receive(asker)
+    return int(answer["pid"])
+
+
+async def restarted(networks: Networks, before: int) -> None:
+    """Wait until another porter runs."""
+    while True:
+        with contextlib.suppress(OSError, EOFError):  # it is just being started
+            if porter_pid(networks) != before:
+                return
+        await asyncio.sleep(0.01)

@@ -44,10 +44,9 @@ async def test_containers_outlive_the_launcher(runner: Runner) -> None:
 
 
 async def test_a_shim_is_taken_over_again(runner: Runner) -> None:
-    script = "i=0; while [ $i -lt 50 ]; do echo $i; i=$((i+1)); sleep 0.01; done; exit 5"
+    script = "i=0; while [ $i -lt 50 ]; do echo $i; i=$((i+1)); sleep 0.1; done; exit 5"
     shim, bundle = await runner.start(make_spec(["sh", "-c", script]))
     shim.close()
-    await asyncio.sleep(0.1)
     again = await Shim.connect(bundle.socket)
     assert (again.id, again.pid, again.state) == (bundle.id, shim.pid, "running")
     assert (await again.wait()).code == 5
