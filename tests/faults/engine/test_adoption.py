@@ -163,6 +163,7 @@ def test_what_ended_meanwhile_follows_its_policy(engine: Daemon) -> None:
         os.kill(pid, signal.SIGKILL)
     engine.start()
     # Each of these waits until what it asks for has been looked at.
+    assert states(engine).get("goes") != "running"
     assert view(engine, "ends")["State"]["ExitCode"] == 3
     removed, _ = engine.request("POST", "/containers/goes/wait?condition=removed")
     assert removed in (200, 404)

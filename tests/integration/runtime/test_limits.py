@@ -22,7 +22,8 @@ async def test_memory_limit_kills_and_reports_oom(runner: Runner) -> None:
     await shim.start()
     status = await shim.wait()
     assert status.oom_killed and status.code == 137
-    assert events == ["oom", "exit"]
+    *kills, last = events
+    assert (set(kills), last) == ({"oom"}, "exit")  # one for each process that it cost
 
 
 async def test_pids_limit_holds(runner: Runner) -> None:

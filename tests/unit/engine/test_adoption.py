@@ -45,3 +45,17 @@ async def test_nobody_waits_for_what_is_not_expected_nor_after_the_end() -> None
     adoption.end()
     await asyncio.gather(*waiting)
     await adoption.of("a")
+
+
+async def test_a_list_waits_for_all_to_have_their_turn_though_not_for_ever() -> None:
+    adoption = Adoption()
+    adoption.expect(["silent"])
+    await adoption.most(0)
+    for over in (Adoption.finish, Adoption.end):
+        adoption = Adoption()
+        adoption.expect(["silent"])
+        waiting = asyncio.ensure_future(adoption.most(1000))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        over(adoption)
+        await waiting

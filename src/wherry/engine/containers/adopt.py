@@ -107,8 +107,8 @@ async def adopt(
     if recalled.spared:
         seconds = time.monotonic() - begun
         log.info("took over %d containers in %.1f s", len(recalled.spared), seconds)
-    services.adoption.over = True
     life.resume(services, found)
+    services.adoption.finish()
 
 
 async def _take_over_some(services: Services, on_adopted: Callable[[Container], None]) -> None:

@@ -8,6 +8,7 @@ keeps all it may hold: addresses, ports, volumes, the range of ids and the cgrou
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Iterable
 
@@ -22,6 +23,7 @@ class Adoption:
     def __init__(self) -> None:
         self.cleared = asyncio.Event()
         self.over = False
+        self._looked = asyncio.Event()
         self._awaited: dict[str, asyncio.Event] = {}
         self._queue: deque[str] = deque()
         self._begun: set[str] = set()
@@ -64,8 +66,22 @@ class Adoption:
         for container in list(self._awaited):
             await self.of(container)
 
+    async def most(self, patience: float) -> None:
+        """Wait until all have had their turn or for ``patience`` seconds, whichever is shorter.
+
+        Who wants a list wants it as it is, and would rather have it as it was than not at all.
+        """
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._looked.wait(), patience)
+
+    def finish(self) -> None:
+        """All have had their turn."""
+        self.over = True
+        self._looked.set()
+
     def end(self) -> None:
         """Have nobody wait any longer, when the engine closes."""
         self.cleared.set()
+        self._looked.set()
         for container in list(self._awaited):
             self.done(container)

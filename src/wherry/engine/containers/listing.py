@@ -23,12 +23,15 @@ FILTERS = frozenset(
 _OF_NETWORKS = ("network", "expose", "publish")
 _NOWHERE: Mapping[str, Any] = {"Networks": {}, "Ports": {}}
 _STATUSES = frozenset({"created", "dead", "exited", "paused", "removing", "restarting", "running"})
+_PATIENCE = 2.0
+"""Seconds that a list waits for an engine that has just opened to look at its containers."""
 _HEALTHS = frozenset({"none", "starting", "healthy", "unhealthy"})
 
 
 async def select(services: Services, filters: Filters, *, all: bool, limit: int) -> list[Container]:
     """The wanted containers, newest first; raises InvalidParameter and NotFound for filters."""
     filters = _checked(filters)
+    await services.adoption.most(_PATIENCE)
     everything = all or "status" in filters or limit > 0
     ordered = sorted(services, key=lambda one: one.record.created, reverse=True)
     ordered = _between(services, ordered, filters)
