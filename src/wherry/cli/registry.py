@@ -15,6 +15,7 @@ import urllib.request
 
 from wherry.cli.errors import CliError
 from wherry.cli.references import DEFAULT_REGISTRY, path_of, registry_of, split
+from wherry.mediatypes import INDEXES, MANIFESTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,14 +23,6 @@ if TYPE_CHECKING:
 
     from wherry.cli.config import ConfigFile
 
-IMAGE_TYPES = (
-    "application/vnd.docker.distribution.manifest.v2+json",
-    "application/vnd.oci.image.manifest.v1+json",
-)
-LIST_TYPES = (
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-    "application/vnd.oci.image.index.v1+json",
-)
 _DEFAULT_HOST = "registry-1.docker.io"
 _TIMEOUT = 30
 
@@ -70,7 +63,7 @@ class Registry:
     def manifest(self, reference: str = "") -> Manifest:
         """Fetch a manifest by tag or digest; raises CliError."""
         wanted = reference or self.reference
-        accept = ", ".join((*IMAGE_TYPES, *LIST_TYPES))
+        accept = ", ".join((*MANIFESTS, *INDEXES))
         body, headers = self._request("GET", f"manifests/{wanted}", {"Accept": accept})
         manifest = Manifest(headers.get("Content-Type", "").partition(";")[0], body)
         if wanted.startswith("sha256:") and manifest.digest != wanted:

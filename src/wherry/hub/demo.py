@@ -19,7 +19,7 @@ from wherry.hub.access import Role
 from wherry.hub.accounts.passwords import hash_password
 from wherry.hub.demo_content import COMMENTS, REPOSITORIES, DemoRepository
 from wherry.hub.demo_content import PEOPLE as PEOPLE
-from wherry.hub.distribution.manifest import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, parse, read_config
+from wherry.hub.distribution.manifest import parse, read_config
 from wherry.hub.hub import Hub
 from wherry.hub.pulls import add_counts
 from wherry.hub.records import blobs, organisations, repositories, social, users
@@ -27,9 +27,10 @@ from wherry.hub.records.repositories import Repository
 from wherry.hub.registry import manifests, uploads
 from wherry.hub.schema import repositories as repository_table
 from wherry.hub.schema import tags as tag_table
+from wherry.mediatypes import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST
 
 PASSWORD = "wherry-demo"
-_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+_LAYER = f"{OCI_LAYER}+gzip"
 _DAY = 86_400
 
 

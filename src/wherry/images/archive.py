@@ -13,13 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from wherry.images.reference import Reference
+from wherry.mediatypes import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST
 from wherry.storage.archive import header
 from wherry.storage.archive.header import BLOCK, Entry
-
-_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-_INDEX = "application/vnd.oci.image.index.v1+json"
-_CONFIG = "application/vnd.oci.image.config.v1+json"
-_LAYER = "application/vnd.oci.image.layer.v1.tar"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +40,10 @@ def archive(
     repositories: dict[str, dict[str, str]] = {}
     yield _directory(b"blobs/") + _directory(b"blobs/sha256/")
     for image in images:
-        config = _descriptor(_CONFIG, _digest(image.config), len(image.config))
-        layers = [_descriptor(_LAYER, diff_id, size) for diff_id, size in image.layers]
+        config = _descriptor(OCI_CONFIG, _digest(image.config), len(image.config))
+        layers = [_descriptor(OCI_LAYER, diff_id, size) for diff_id, size in image.layers]
         manifest = _json(
-            {"schemaVersion": 2, "mediaType": _MANIFEST, "config": config, "layers": layers}
+            {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": layers}
         )
         for diff_id, size in image.layers:
             if diff_id not in written:
@@ -67,7 +63,7 @@ def archive(
                 "LayerSources": {item["digest"]: item for item in layers},
             }
         )
-        described = _descriptor(_MANIFEST, _digest(manifest), len(manifest))
+        described = _descriptor(OCI_MANIFEST, _digest(manifest), len(manifest))
         index += [
             described | {"annotations": _annotations(name)} for name in image.names if name.tag
         ]
@@ -77,7 +73,9 @@ def archive(
             if name.tag:
                 top = image.layers[-1][0] if image.layers else ""
                 repositories.setdefault(name.familiar_name, {})[name.tag] = top.partition(":")[2]
-    yield _small("index.json", _json({"schemaVersion": 2, "mediaType": _INDEX, "manifests": index}))
+    yield _small(
+        "index.json", _json({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": index})
+    )
     yield _small("manifest.json", _json(docker))
     yield _small("oci-layout", _json({"imageLayoutVersion": "1.0.0"}))
     if repositories:

@@ -21,6 +21,7 @@ from wherry.images.manifest import Descriptor, Index, Manifest
 from wherry.images.platforms import Platform, this_platform
 from wherry.images.reference import Reference
 from wherry.images.store import Image, ImageStore
+from wherry.mediatypes import CONFIGS
 from wherry.storage.archive.stream import Readable
 
 _REF_NAME = "org.opencontainers.image.ref.name"
@@ -126,7 +127,7 @@ def _oci_images(
 
 def _is_image(manifest: Manifest) -> bool:
     """Whether it is an image and not an attestation or another artifact."""
-    return manifest.config.media_type in manifests.CONFIGS
+    return manifest.config.media_type in CONFIGS
 
 
 def _annotated(descriptor: Descriptor) -> tuple[Reference, ...]:

@@ -9,22 +9,7 @@ from wherry.errors import InvalidParameter, NotFound
 from wherry.images.config import parse_object, text
 from wherry.images.platforms import Platform
 from wherry.images.reference import check_digest
-
-OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-OCI_INDEX = "application/vnd.oci.image.index.v1+json"
-OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
-OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
-DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
-DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
-DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
-DOCKER_LAYER_GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
-SCHEMA_1 = (
-    "application/vnd.docker.distribution.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v1+prettyjws",
-)
-MANIFESTS = (OCI_MANIFEST, DOCKER_MANIFEST)
-INDEXES = (OCI_INDEX, DOCKER_INDEX)
-CONFIGS = (OCI_CONFIG, DOCKER_CONFIG)
+from wherry.mediatypes import INDEXES, MANIFESTS, OCI_INDEX, OCI_MANIFEST, SCHEMA_1
 
 
 @dataclass(frozen=True, slots=True)

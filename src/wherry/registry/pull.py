@@ -20,6 +20,7 @@ from wherry.images.manifest import Descriptor, Index
 from wherry.images.platforms import Platform, this_platform
 from wherry.images.reference import Reference
 from wherry.images.store import Image, ImageStore
+from wherry.mediatypes import CONFIGS
 from wherry.registry.credentials import ANONYMOUS, Credentials
 from wherry.registry.download import Wanted, download
 from wherry.registry.failures import manifest_unknown, pull_denied
@@ -97,7 +98,7 @@ class Puller:
             manifest = manifests.parse(part.data, part.media_type)
             if isinstance(manifest, Index):
                 raise InvalidParameter(f"pull {reference}: an index lists another index")
-        if manifest.config.media_type not in manifests.CONFIGS:
+        if manifest.config.media_type not in CONFIGS:
             raise InvalidParameter(
                 f"pull {reference}: it is no image but {manifest.config.media_type}"
             )

@@ -20,14 +20,9 @@ from typing import BinaryIO
 from isal import isal_zlib
 
 from wherry.errors import Forbidden, InvalidParameter, NotFound, Unauthorized, WherryError
-from wherry.images.manifest import (
-    DOCKER_CONFIG,
-    DOCKER_LAYER_GZIP,
-    DOCKER_MANIFEST,
-    OCI_LAYER,
-)
 from wherry.images.reference import Reference
 from wherry.images.store import Image, ImageStore
+from wherry.mediatypes import DOCKER_CONFIG, DOCKER_LAYER_GZIP, DOCKER_MANIFEST, OCI_LAYER
 from wherry.registry.credentials import ANONYMOUS, Credentials
 from wherry.registry.failures import push_denied
 from wherry.registry.hosts import RegistryOptions

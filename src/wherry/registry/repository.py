@@ -8,20 +8,11 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from wherry.errors import InvalidParameter, NotFound, WherryError
+from wherry.mediatypes import INDEXES, MANIFESTS, SCHEMA_1
 from wherry.numbers import whole_number
 from wherry.registry.failures import joined, parse_answer
 from wherry.registry.session import RegistrySession
 
-MANIFEST_TYPES = (
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-)
-SCHEMA_1_TYPES = (
-    "application/vnd.docker.distribution.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v1+prettyjws",
-)
 MAX_MANIFEST_BYTES = 4 << 20
 WRONG_ANSWERS = 3
 """How often a manifest may come with another digest than the registry named for it."""
@@ -65,7 +56,7 @@ class Repository:
         and InvalidParameter when the content stays wrong.
         """
         what = f"get manifest {self}:{reference}"
-        headers = {"Accept": ", ".join((*MANIFEST_TYPES, *SCHEMA_1_TYPES))}
+        headers = {"Accept": ", ".join((*INDEXES, *MANIFESTS, *SCHEMA_1))}
         for _ in range(WRONG_ANSWERS):
             response, data = await self.session.document(
                 self._url("manifests", reference),
@@ -90,7 +81,7 @@ class Repository:
                 self._url("manifests", reference),
                 what=f"look up manifest {self}:{reference}",
                 scope=self._scope(),
-                headers={"Accept": ", ".join(MANIFEST_TYPES)},
+                headers={"Accept": ", ".join((*INDEXES, *MANIFESTS))},
             ) as response:
                 digest = response.headers.get("Docker-Content-Digest", "")
                 kind = response.headers.get("Content-Type", "").split(";")[0].strip()

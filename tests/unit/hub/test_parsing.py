@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from wherry.errors import InvalidParameter
 from wherry.hub import config
 from wherry.hub.distribution.errors import RegistryError
-from wherry.hub.distribution.manifest import OCI_MANIFEST, parse, read_config
+from wherry.hub.distribution.manifest import parse, read_config
 from wherry.hub.registry.blobs import parse_range
 from wherry.hub.registry.listings import MAX_PAGE, page_size
+from wherry.mediatypes import OCI_MANIFEST
 
 DIGEST = "sha256:" + "a" * 64
 

@@ -11,7 +11,8 @@ from wherry.cli.errors import CliError
 from wherry.cli.flags import Flag
 from wherry.cli.kinds import BOOL, STRING, STRINGS
 from wherry.cli.references import check, familiar, path_of, registry_of, split, with_tag
-from wherry.cli.registry import LIST_TYPES, Manifest, Registry
+from wherry.cli.registry import Manifest, Registry
+from wherry.mediatypes import DOCKER_INDEX, INDEXES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from wherry.cli.session import Session
 
     Entry = dict[str, Any]
-
-_LIST_TYPE = LIST_TYPES[0]
 
 
 class _Store:
@@ -66,7 +65,7 @@ def _fetch(session: Session, reference: str, *, insecure: bool) -> Entry:
     """An image of one platform, described for a list; raises CliError for a list."""
     registry = Registry(session.config, reference, insecure=insecure)
     manifest = registry.manifest()
-    if manifest.media_type in LIST_TYPES:
+    if manifest.media_type in INDEXES:
         raise CliError(f"{reference} is a manifest list")
     return _entry(registry, reference, manifest)
 
@@ -95,7 +94,7 @@ def _entry(registry: Registry, reference: str, manifest: Manifest) -> Entry:
 def _list_content(entries: dict[str, Entry]) -> dict[str, Any]:
     return {
         "schemaVersion": 2,
-        "mediaType": _LIST_TYPE,
+        "mediaType": DOCKER_INDEX,
         "manifests": [
             {key: entry["Descriptor"][key] for key in ("mediaType", "size", "digest", "platform")}
             for entry in entries.values()
@@ -136,10 +135,10 @@ def _inspect(session: Session, options: Options, arguments: list[str]) -> int:
     registry = Registry(session.config, reference, insecure=options["insecure"])
     manifest = registry.manifest()
     if not options["verbose"]:
-        is_list = manifest.media_type in LIST_TYPES
+        is_list = manifest.media_type in INDEXES
         raw = manifest.raw.decode()
         session.say(raw if is_list else json.dumps(manifest.content, indent="\t"))
-    elif manifest.media_type in LIST_TYPES:
+    elif manifest.media_type in INDEXES:
         details = []
         for item in manifest.content["manifests"]:
             child = registry.manifest(item["digest"])
@@ -219,8 +218,8 @@ def _push(session: Session, options: Options, arguments: list[str]) -> int:
         target.put_manifest(descriptor["digest"], descriptor["mediaType"], entry["Raw"].encode())
         session.say(f"Pushed ref {familiar(reference)} with digest: {descriptor['digest']}")
     raw = json.dumps(_list_content(entries), indent=3).encode()
-    target.put_manifest(target.reference, _LIST_TYPE, raw)
-    session.say(Manifest(_LIST_TYPE, raw).digest)
+    target.put_manifest(target.reference, DOCKER_INDEX, raw)
+    session.say(Manifest(DOCKER_INDEX, raw).digest)
     if options["purge"]:
         store.remove()
     return 0

@@ -9,19 +9,8 @@ from typing import Any
 
 from wherry.hub.distribution.errors import RegistryError, manifest_invalid
 from wherry.hub.distribution.names import digest as parse_digest
+from wherry.mediatypes import CONFIGS, INDEXES, MANIFESTS, OCI_INDEX, OCI_MANIFEST, SCHEMA_1
 
-OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-OCI_INDEX = "application/vnd.oci.image.index.v1+json"
-DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
-DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
-OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
-DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
-_SCHEMA_1 = (
-    "application/vnd.docker.distribution.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v1+prettyjws",
-)
-_INDEXES = (OCI_INDEX, DOCKER_LIST)
-_IMAGES = (OCI_MANIFEST, DOCKER_MANIFEST)
 _FOREIGN = ("nondistributable", "foreign")
 MAX_CONFIG = 4 * 1024 * 1024
 
@@ -73,11 +62,11 @@ def parse(content: bytes, content_type: str) -> ParsedManifest:
     has_blobs = any(key in document for key in ("config", "layers", "fsLayers"))
     if has_children and has_blobs:
         raise manifest_invalid("manifest is both an image and an index")
-    if (media_type in _INDEXES and has_blobs) or (media_type in _IMAGES and has_children):
+    if (media_type in INDEXES and has_blobs) or (media_type in MANIFESTS and has_children):
         raise manifest_invalid(f"manifest does not have the shape of {media_type}")
-    if media_type in _IMAGES and not isinstance(document.get("config"), dict):
+    if media_type in MANIFESTS and not isinstance(document.get("config"), dict):
         raise manifest_invalid("image manifest has no config")
-    if media_type in _IMAGES + _INDEXES and document.get("schemaVersion") != 2:
+    if media_type in MANIFESTS + INDEXES and document.get("schemaVersion") != 2:
         raise manifest_invalid("schemaVersion is not 2")
 
     config = _descriptor(document["config"], "config") if "config" in document else None
@@ -114,7 +103,7 @@ def _media_type(document: dict[str, Any], content_type: str) -> str:
     media_type = inner or header
     if not media_type:
         media_type = OCI_INDEX if "manifests" in document else OCI_MANIFEST
-    if media_type in _SCHEMA_1 or document.get("schemaVersion") == 1:
+    if media_type in SCHEMA_1 or document.get("schemaVersion") == 1:
         raise manifest_invalid("schema 1 manifests are not accepted; push schema 2 or OCI")
     if not _is_media_type(media_type):
         raise manifest_invalid("mediaType is malformed")
@@ -129,9 +118,9 @@ def _is_media_type(text: str) -> bool:
 def _kind(
     media_type: str, has_children: bool, config: Descriptor | None, artifact_type: str
 ) -> str:
-    if media_type in _INDEXES or has_children:
+    if media_type in INDEXES or has_children:
         return "index"
-    is_image = config is not None and config.media_type in (OCI_CONFIG, DOCKER_CONFIG)
+    is_image = config is not None and config.media_type in CONFIGS
     return "image" if is_image and not artifact_type else "artifact"
 
 

@@ -10,7 +10,6 @@ from aiohttp import web
 
 from wherry.hub.distribution import names
 from wherry.hub.distribution.errors import RegistryError, page_size_invalid
-from wherry.hub.distribution.manifest import OCI_INDEX
 from wherry.hub.hub import hub_of
 from wherry.hub.records import manifests, repositories
 from wherry.hub.records.manifests import Referrer
@@ -23,6 +22,7 @@ from wherry.hub.registry.authorize import (
     requested_name,
 )
 from wherry.hub.requests import actor_of
+from wherry.mediatypes import OCI_INDEX
 
 MAX_PAGE = 10_000
 _CATALOG_PAGE = 1000

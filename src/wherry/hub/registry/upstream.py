@@ -28,10 +28,6 @@ from wherry.hub.config import UpstreamConfig
 from wherry.hub.distribution import names
 from wherry.hub.distribution.errors import RegistryError
 from wherry.hub.distribution.manifest import (
-    DOCKER_LIST,
-    DOCKER_MANIFEST,
-    OCI_INDEX,
-    OCI_MANIFEST,
     ImageFacts,
     ParsedManifest,
     parse,
@@ -44,8 +40,9 @@ from wherry.hub.registry import uploads
 from wherry.hub.registry.authorize import Look, look
 from wherry.hub.requests import actor_of
 from wherry.hub.schema import tags
+from wherry.mediatypes import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 
-_ACCEPT = ", ".join((OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST))
+_ACCEPT = ", ".join((OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST))
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 _MAX_REDIRECTS = 4
 _MAX_TOKEN = 1 << 20  # bytes of the answer that brings a token
