@@ -9,8 +9,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 from tests.daemon import Daemon
 from tests.images import busybox_archive
+from tests.waiting import until
 
 from wherry.errors import KernelError
 from wherry.runtime.bundle import LogConfig
@@ -72,14 +72,6 @@ def engine(shared: Daemon) -> Iterator[Daemon]:
     for row in shared.json("GET", "/containers/json?all=1"):
         shared.json("DELETE", f"/containers/{row['Id']}?force=1&v=1")
     assert "No problems" in shared.wherry("system", "check").stdout
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def fill(point: Path) -> None:
@@ -198,6 +190,7 @@ def test_what_needs_room_says_so_and_leaves_nothing_half_made(
         assert failed.returncode != 0, words
         assert FULL in failed.stderr.lower() + failed.stdout.lower(), (words, failed.stderr)
         engine.request("DELETE", "/containers/late?force=1")
+    fill(engine.data_root.parent)
     engine.docker("rm", "made")
     assert tree(engine) == before
     assert engine.json("GET", "/images/json?all=1") == images

@@ -72,7 +72,8 @@ class Adoption:
         Who wants a list wants it as it is, and would rather have it as it was than not at all.
         """
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._looked.wait(), patience)
+            async with asyncio.timeout(patience):
+                await self._looked.wait()
 
     def finish(self) -> None:
         """All have had their turn."""

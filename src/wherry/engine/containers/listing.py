@@ -23,9 +23,9 @@ FILTERS = frozenset(
 _OF_NETWORKS = ("network", "expose", "publish")
 _NOWHERE: Mapping[str, Any] = {"Networks": {}, "Ports": {}}
 _STATUSES = frozenset({"created", "dead", "exited", "paused", "removing", "restarting", "running"})
+_HEALTHS = frozenset({"none", "starting", "healthy", "unhealthy"})
 _PATIENCE = 2.0
 """Seconds that a list waits for an engine that has just opened to look at its containers."""
-_HEALTHS = frozenset({"none", "starting", "healthy", "unhealthy"})
 
 
 async def select(services: Services, filters: Filters, *, all: bool, limit: int) -> list[Container]:
