@@ -12,13 +12,14 @@ import signal
 import subprocess
 import tarfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.daemon import Daemon
 from tests.images import busybox_archive
+from tests.waiting import until
 
 from wherry.faults import POINTS
 from wherry.instance import Instance
@@ -260,14 +261,6 @@ def test_execs_and_health_outlive_the_daemon(engine: Daemon) -> None:
     assert view(meanwhile)["ExitCode"] == 7
     engine.request("DELETE", f"/containers/{made}?force=1")
     settled(engine)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_a_dead_launcher_is_replaced(engine: Daemon) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from tests.daemon import Daemon
 from tests.faults.walker import create
 from tests.images import busybox_archive
+from tests.waiting import until
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(180)]
 
@@ -25,14 +25,6 @@ def engine() -> Iterator[Daemon]:
         daemon.docker("load", "-i", str(busybox_archive()))
         yield daemon
         assert "Traceback" not in daemon.log_text()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def view(daemon: Daemon, container: str) -> dict[str, Any]:

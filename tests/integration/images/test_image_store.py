@@ -14,11 +14,12 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import zstandard
+from tests.waiting import until
 
 from wherry.errors import Conflict, InvalidParameter, KernelError, NotFound
 from wherry.images import hello, views
@@ -232,7 +233,7 @@ def test_layers_are_extracted_while_the_archive_is_read(store: ImageStore) -> No
     class Slow(io.BytesIO):
         def read(self, size: int | None = -1, /) -> bytes:
             if self.tell() > len(big) + 4096:
-                wait_for(lambda: "f0" in files())
+                until(lambda: "f0" in files())
                 seen.extend(files())
             return super().read(min(size or -1, 4096))
 
@@ -243,13 +244,6 @@ def test_layers_are_extracted_while_the_archive_is_read(store: ImageStore) -> No
     load(store, Slow(data), lambda _: None)
     assert "f0" in seen
     assert store.resolve("app").layers == (digest_of(big),)
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_what_no_image_needs_may_be_broken_and_is_dropped(store: ImageStore) -> None:

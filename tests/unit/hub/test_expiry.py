@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from sqlalchemy import Connection, func, select
 
 from wherry.hub import events
-from wherry.hub.database import Database
-from wherry.hub.migrations.run import migrate
 from wherry.hub.records import expiry, invitations, organisations, users
 from wherry.hub.schema import access_tokens, audit, sessions
 from wherry.hub.schema import invitations as invitation_table
 
 DAY = 86_400
 NOW = 2_000_000_000
-
-
-@pytest.fixture
-def conn(tmp_path: Path) -> Iterator[Connection]:
-    db = Database(f"sqlite:///{tmp_path / 'hub.db'}")
-    migrate(db)
-    with db.engine.connect() as connection, connection.begin():
-        yield connection
-    db.close()
 
 
 def names(conn: Connection) -> set[str]:

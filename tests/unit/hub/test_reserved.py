@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,10 +12,8 @@ from wherry.hub import reserved, retention
 from wherry.hub.access import ANONYMOUS
 from wherry.hub.app import make_app
 from wherry.hub.config import HubConfig
-from wherry.hub.database import Database
 from wherry.hub.distribution import names
 from wherry.hub.hub import HUB
-from wherry.hub.migrations.run import migrate
 from wherry.hub.records import organisations, repositories, users
 from wherry.hub.registry import upstream
 
@@ -63,15 +60,6 @@ def test_every_label_and_every_path_of_the_site_is_reserved(tmp_path: Path) -> N
     app[HUB].db.close()
     assert {word for word in words if len(word) > 1} <= reserved.SITE
     assert names.OFFICIAL in HubConfig().reserved_owners
-
-
-@pytest.fixture
-def conn(tmp_path: Path) -> Iterator[Connection]:
-    db = Database(f"sqlite:///{tmp_path / 'hub.db'}")
-    migrate(db)
-    with db.engine.connect() as connection, connection.begin():
-        yield connection
-    db.close()
 
 
 def test_free_names_are_reserved_and_taken_ones_are_told(conn: Connection) -> None:
